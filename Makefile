@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+# Wherry: `make` builds, `make demo` shows it, `make check` tests it, `make bench` measures it.
+# Variables: CC (gcc 12 or clang 14), BUILD (where objects go), SANITIZE=1, WERROR=1.
+
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CXX     := $(if $(filter default,$(origin CXX)),g++,$(CXX))
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+BUILD   ?= build
+VERSION := 0.1.0
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+PKGS    := libbpf libmnl libuv jansson sqlite3 libcurl libmicrohttpd
+WARN    := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral
+CWARN   := $(WARN) -Wstrict-prototypes -Wmissing-prototypes
+HARDEN  := -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LDHARD  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+OPT     := -O2 -g
+ifeq ($(SANITIZE),1)
+HARDEN  := -fPIE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDHARD  := -pie -fsanitize=address,undefined -Wl,--as-needed
+OPT     := -O1 -g
+endif
+ifeq ($(WERROR),1)
+WARN    += -Werror
+endif
+
+CPPFLAGS += -Iinclude -Isrc -I$(BUILD) -D_GNU_SOURCE
+CFLAGS   += -std=gnu17 $(OPT) $(CWARN) $(HARDEN)
+CXXFLAGS += -std=c++17 $(OPT) $(WARN) $(HARDEN)
+LDFLAGS  += $(LDHARD)
+LDLIBS    = $(shell pkg-config --libs $(PKGS)) -lstdc++ -lpthread
+
+# Everything in src/ but the main.c files is one library that every program and test links.
+mains    := $(wildcard src/*/main.c)
+csources := $(filter-out $(mains),$(wildcard src/*/*.c))
+ccsource := $(wildcard src/*/*.cpp)
+lib      := $(BUILD)/libwherry.a
+libobjs  := $(csources:%.c=$(BUILD)/%.o) $(ccsource:%.cpp=$(BUILD)/%.o)
+bpfsrc   := $(wildcard bpf/*.bpf.c)
+skels    := $(bpfsrc:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
+programs := $(mains:src/%/main.c=$(BUILD)/%)
+
+all: $(programs)
+
+$(BUILD)/%.o: %.c | $(skels)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+$(lib): $(libobjs)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wno-address-of-packed-member \
+		-Iinclude -Ibpf -idirafter /usr/include/$(shell gcc -print-multiarch) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+$(programs): $(BUILD)/%: $(BUILD)/src/%/main.o $(lib)
+	$(CXX) $(LDFLAGS) $< $(lib) $(LDLIBS) -o $@
+
+# Unit tests: tests/unit/AREA/CONCEPT.c, each a cmocka program. Built with sanitizers in a tree of
+# their own: make SANITIZE=1 BUILD=build/sanitize build/sanitize/tests/unit/base/addr
+unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/*.c))
+
+$(unit_tests): $(BUILD)/%: $(BUILD)/%.o $(lib)
+	$(CXX) $(LDFLAGS) $< $(lib) $(LDLIBS) -lcmocka -o $@
+
+unit-tests: $(unit_tests)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+.PHONY: all clean unit-tests
