@@ -37,6 +37,8 @@ void request_resume(struct api_request *req)
 		return;
 	req->is_suspended = false;
 	MHD_resume_connection(req->connection);
+	/* MHD looks for resumed connections only when it runs. */
+	server_wake(req->server);
 }
 
 void request_answer(struct api_request *req, int status, struct MHD_Response *response)

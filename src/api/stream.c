@@ -38,6 +38,7 @@ void stream_resume(struct api_stream *stream)
 		return;
 	stream->is_suspended = false;
 	MHD_resume_connection(stream->connection);
+	server_wake(stream->server);
 }
 
 static ssize_t read_pending(void *cls, uint64_t position, char *out, size_t max)
