@@ -67,8 +67,8 @@ static int note_reason(const struct nlattr *attr, void *arg)
 	struct netlink *nl = arg;
 
 	if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG)
-		snprintf(nl->reason, sizeof(nl->reason), "%.*s", (int)mnl_attr_get_payload_len(attr),
-			mnl_attr_get_str(attr));
+		snprintf(nl->reason, sizeof(nl->reason), "%.*s",
+			(int)mnl_attr_get_payload_len(attr), mnl_attr_get_str(attr));
 	return MNL_CB_OK;
 }
 
@@ -155,8 +155,8 @@ int netlink_ack(struct netlink *nl, struct err *err, const char *format, ...)
 	return r;
 }
 
-int netlink_query(struct netlink *nl, netlink_fn *fn, void *arg, struct err *err,
-	const char *format, ...)
+int netlink_query(
+	struct netlink *nl, netlink_fn *fn, void *arg, struct err *err, const char *format, ...)
 {
 	va_list ap;
 	int r = exchange(nl, fn, arg);
