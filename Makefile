@@ -17,7 +17,7 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
 PKGS    := libbpf libmnl libuv jansson sqlite3 libcurl libmicrohttpd
 WARN    := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wno-format-nonliteral
-CWARN   := $(WARN) -Wstrict-prototypes -Wmissing-prototypes
+CWARN    = $(WARN) -Wstrict-prototypes -Wmissing-prototypes
 HARDEN  := -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LDHARD  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 OPT     := -O2 -g
@@ -30,7 +30,7 @@ ifeq ($(WERROR),1)
 WARN    += -Werror
 endif
 
-CPPFLAGS += -Iinclude -Isrc -I$(BUILD) -D_GNU_SOURCE
+CPPFLAGS += -Iinclude -Isrc -I$(BUILD) -D_GNU_SOURCE -DWHERRY_VERSION='"$(VERSION)"' -DWHERRY_COMMIT='"$(COMMIT)"'
 CFLAGS   += -std=gnu17 $(OPT) $(CWARN) $(HARDEN)
 CXXFLAGS += -std=c++17 $(OPT) $(WARN) $(HARDEN)
 LDFLAGS  += $(LDHARD)

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control plane's life. At the start it looks at every machine of the catalog before it
+ * touches the data plane: what is forwarding goes on untouched until all is known. At the end it
+ * only closes its own descriptors.
+ */
+#include "control/control.h"
+#include "control/control_impl.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define REATTACH_MS 200 /* an interface that comes back is given time to be named and set up */
+
+static int load_config(struct control *control, struct err *err)
+{
+	struct diagnostics diags = {};
+	int r = host_config_load(&control->config, control->config_path, &diags);
+
+	for (size_t i = 0; i < diags.count; i++) {
+		const struct diagnostic *diag = &diags.items[i];
+
+		if (diag->severity == SEVERITY_WARNING)
+			log_warn("config", "file=%s line=%u message=\"%s\"", control->config_path,
+				diag->line, diag->message);
+		else if (r < 0 && (!err->text[0]))
+			err_set(err, r, "%s:%u:%u: %s", control->config_path, diag->line,
+				diag->column, diag->message);
+	}
+	if (r < 0 && !err->text[0])
+		err_errno(err, r, "cannot read %s", control->config_path);
+	diagnostics_clear(&diags);
+	if (r == 0)
+		log_set_level(control->config.log_level);
+	return r;
+}
+
+/* Everything that depends on the public interface, which may come and go. */
+static int setup_public(struct control *control, struct err *err)
+{
+	_free_ struct fabric_pool *pools = NULL;
+	struct host_net_options options;
+	struct host_public public = {};
+	size_t pool_count = 0;
+	int r;
+
+	r = host_net_find_public(control->config.public_interface, &public, err);
+	if (r < 0)
+		return r;
+	host_public_clear(&control->public);
+	control->public = public;
+	if (!control->public.is_ethernet)
+		return err_set(err, -ENOTSUP, "%s is no Ethernet interface, which the public one "
+			"has to be", control->public.name);
+	free(control->pools);
+	control->pools = NULL;
+	host_net_pools(control->config.public_pools, control->config.public_pool_count,
+		&control->public, &control->pools, &control->pool_count);
+	options = (struct host_net_options){
+		.public = &control->public,
+		.pools = control->pools,
+		.pool_count = control->pool_count,
+		.machine_pool = control->config.machine_pool,
+	};
+	r = host_net_setup(&options, err);
+	if (r == 0)
+		r = host_net_fabric_pools(&options, &pools, &pool_count, err);
+	if (r == 0)
+		r = fabric_set_pools(control->fabric, pools, pool_count, err);
+	if (r == 0)
+		r = fabric_set_public(control->fabric, control->public.ifindex, err);
+	if (r == 0)
+		r = fabric_attach_accept(control->fabric, err);
+	/* The loopback device: clients on the host itself. */
+	if (r == 0)
+		r = fabric_attach_edge(control->fabric, 1, err);
+	if (r == 0)
+		r = fabric_attach_edge(control->fabric, control->public.ifindex, err);
+	return r;
+}
+
+/* Interfaces that come and go */
+
+static void reattach(uv_timer_t *timer)
+{
+	struct control *control = timer->data;
+	struct err err = {};
+
+	if (setup_public(control, &err) < 0)
+		log_error("public-interface-lost", "reason=\"%s\"", err.text);
+	else
+		log_info("public-interface", "name=%s ifindex=%u", control->public.name,
+			control->public.ifindex);
+}
+
+static void link_changed(void *arg, unsigned int ifindex, const char *ifname, bool is_gone)
+{
+	struct control *control = arg;
+
+	if (strcmp(ifname, control->public.name) == 0 &&
+		(is_gone || ifindex != control->public.ifindex))
+		uv_timer_start(&control->reattach_timer, reattach, REATTACH_MS, 0);
+	for (size_t i = 0; is_gone && i < control->machine_count; i++)
+		if (control->machines[i]->has_net &&
+			(unsigned int)control->machines[i]->net.ifindex == ifindex) {
+			machine_net_gone(control->machines[i]);
+			return;
+		}
+}
+
+static void links_readable(uv_poll_t *watch, int status, int events)
+{
+	struct control *control = watch->data;
+
+	(void)status;
+	(void)events;
+	host_net_watch_read(control->link_fd, link_changed, control);
+}
+
+static int watch_links(struct control *control, struct err *err)
+{
+	control->link_fd = host_net_watch_fd();
+	if (control->link_fd < 0)
+		return err_errno(err, control->link_fd, "cannot watch the host's interfaces");
+	uv_timer_init(control->loop, &control->reattach_timer);
+	control->reattach_timer.data = control;
+	uv_poll_init(control->loop, &control->link_watch, control->link_fd);
+	control->link_watch.data = control;
+	uv_poll_start(&control->link_watch, UV_READABLE, links_readable);
+	return 0;
+}
+
+/* The start */
+
+struct stale_ids {
+	struct control *control;
+	char (*ids)[MACHINE_ID_LEN];
+	size_t count;
+};
+
+static void collect_stale(void *arg, const char *id)
+{
+	struct stale_ids *stale = arg;
+	struct machine *machine = machine_find(stale->control, id);
+	char(*ids)[MACHINE_ID_LEN];
+
+	if (machine && machine->is_served)
+		return;
+	ids = realloc(stale->ids, (stale->count + 1) * sizeof(*ids));
+	if (!ids)
+		return;
+	stale->ids = ids;
+	snprintf(ids[stale->count++], MACHINE_ID_LEN, "%s", id);
+}
+
+/* What the fabric serves and nobody wants any more. */
+static void forget_stale_machines(struct control *control)
+{
+	struct stale_ids stale = {.control = control};
+	struct err err;
+
+	fabric_machines_each(control->fabric, collect_stale, &stale);
+	for (size_t i = 0; i < stale.count; i++)
+		if (fabric_machine_remove(control->fabric, stale.ids[i], &err) < 0)
+			log_error("data-plane-not-updated", "machine=%s reason=\"%s\"", stale.ids[i],
+				err.text);
+	free(stale.ids);
+}
+
+static void all_known(uv_timer_t *timer)
+{
+	struct control *control = timer->data;
+
+	if (control->is_ready || control->adopting)
+		return;
+	uv_timer_stop(timer);
+	control->is_ready = true;
+	serve(control);
+	forget_stale_machines(control);
+	serve(control);
+	for (size_t i = control->machine_count; i-- > 0;)
+		machine_step(control->machines[i]);
+	control->ready_fn(control->ready_arg);
+}
+
+static void adopt_machines(struct control *control)
+{
+	/* A machine that a rollout of an earlier daemon left behind serves nothing. */
+	for (size_t i = 0; i < control->machine_count; i++) {
+		if (control->machines[i]->record->is_held)
+			control->machines[i]->record->wish = WISH_DESTROYED;
+		machine_adopt(control->machines[i]);
+	}
+	uv_timer_start(&control->reattach_timer, all_known, 0, 10);
+}
+
+static int open_store(struct control *control, struct err *err)
+{
+	char path[4096];
+	int r = file_mkdirs(control->state_dir, 0700, err);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/catalog.db", control->state_dir);
+	return store_open_sqlite(&control->store, path, err);
+}
+
+static int open_all(struct control *control, const struct control_options *options, struct err *err)
+{
+	struct fabric_options fabric_options = {.bpf_dir = options->bpf_dir};
+	char socket_path[4096];
+	int r = load_config(control, err);
+
+	if (r == 0)
+		r = open_store(control, err);
+	if (r < 0)
+		return r;
+	fabric_options.max_flows = control->config.max_flows;
+	r = fabric_open(&control->fabric, &fabric_options, err);
+	if (r == 0)
+		r = setup_public(control, err);
+	if (r == 0)
+		r = watch_links(control, err);
+	if (r == 0)
+		r = catalog_load(control, err);
+	if (r < 0)
+		return r;
+	snprintf(socket_path, sizeof(socket_path), "%s/wherryd.sock", control->run_dir);
+	return api_server_new(&control->api, control->loop, socket_path, -1, control_routes, control,
+		err);
+}
+
+int control_new(struct control **out, uv_loop_t *loop, const struct control_options *options,
+	void (*ready)(void *arg), void *arg, struct err *err)
+{
+	_cleanup_(control_freep) struct control *control = calloc(1, sizeof(*control));
+	int r;
+
+	if (!control)
+		return err_errno(err, -ENOMEM, "cannot start");
+	err->text[0] = '\0';
+	control->loop = loop;
+	control->link_fd = -1;
+	control->ready_fn = ready;
+	control->ready_arg = arg;
+	control->config_path = strdup(options->config_path);
+	control->state_dir = strdup(options->state_dir);
+	control->run_dir = strdup(options->run_dir);
+	control->bpf_dir = strdup(options->bpf_dir);
+	clock_stamp(control->started_at);
+	if (!control->config_path || !control->state_dir || !control->run_dir || !control->bpf_dir)
+		return err_errno(err, -ENOMEM, "cannot start");
+	r = open_all(control, options, err);
+	if (r < 0)
+		return r;
+	adopt_machines(control);
+	*out = take_ptr(control);
+	return 0;
+}
+
+void control_close(struct control *control)
+{
+	rollouts_free(control);
+	while (control->waiters) {
+		struct waiter *waiter = control->waiters;
+
+		control->waiters = waiter->next;
+		api_stream_fail(waiter->stream, 503, "unavailable", "wherryd is being stopped; ask "
+			"again", NULL);
+		json_decref(waiter->result);
+		free(waiter);
+	}
+	while (control->machine_count)
+		machine_close(control->machines[control->machine_count - 1]);
+	api_server_free(take_ptr(control->api));
+	if (control->link_fd >= 0) {
+		uv_close((uv_handle_t *)&control->link_watch, NULL);
+		uv_close((uv_handle_t *)&control->reattach_timer, NULL);
+	}
+}
+
+void control_free(struct control *control)
+{
+	if (!control)
+		return;
+	catalog_free(control);
+	fabric_close(control->fabric);
+	store_close(control->store);
+	host_config_clear(&control->config);
+	host_public_clear(&control->public);
+	mem_closep(&control->link_fd);
+	free(control->machines);
+	free(control->pools);
+	free(control->config_path);
+	free(control->state_dir);
+	free(control->run_dir);
+	free(control->bpf_dir);
+	free(control);
+}
+
+int control_teardown(const struct control_options *options, struct err *err)
+{
+	int r = fabric_remove(options->bpf_dir, err);
+
+	return r < 0 ? r : host_net_teardown(err);
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the control plane share. One thread, the loop's, owns everything here; what
+ * blocks (podman, links, namespaces) runs in libuv's workers on copies.
+ *
+ *   catalog.c    the catalog in memory, and changes to it
+ *   addresses.c  which address is whose
+ *   machine.c    one machine: from what is wanted to what is
+ *   jobs.c       the blocking part of that, in workers
+ *   serve.c      services, groups and machines into the fabric
+ *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
+ *   views.c      the documents of the API
+ *   routes.c     the API's calls
+ */
+#pragma once
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "api/server.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "control/host_config.h"
+#include "control/host_net.h"
+#include "fabric/fabric.h"
+#include "machine/machine.h"
+#include "machine/sockets.h"
+#include "model/records.h"
+#include "store/store.h"
+
+struct control;
+
+struct app {
+	struct app_record *record;
+	struct release_record *release; /* the current one; NULL before the first */
+	struct app_config *config;	/* of the current release; NULL likewise */
+};
+
+enum machine_state {
+	STATE_UNKNOWN, /* not looked at yet since the daemon started */
+	STATE_CREATED,
+	STATE_STARTING,
+	STATE_STARTED,
+	STATE_STOPPING,
+	STATE_STOPPED,
+	STATE_DESTROYING,
+	STATE_FAILED, /* ended or could not be started; tried again when it is wanted */
+};
+
+enum job_type {
+	JOB_ADOPT,
+	JOB_START,
+	JOB_INSPECT,
+	JOB_STOP,
+	JOB_REMOVE,
+};
+
+struct machine {
+	struct control *control;
+	struct machine_record *record;
+	struct machine_state_record history;
+	enum machine_state state;
+	struct machine_net net;
+	bool has_net;
+	struct machine_run run;
+	bool is_busy; /* a job of it is under way */
+	bool is_served; /* known to the fabric */
+	bool is_draining;
+	bool has_finished; /* the program ended by itself, with success: until it is asked for */
+	char *failure; /* why it is STATE_FAILED, a sentence */
+	int pidfd;
+	uv_poll_t watch; /* on pidfd */
+	bool is_watched;
+	uv_timer_t timer; /* back-off, or the drain's clock */
+	unsigned int open_handles;
+	bool is_gone; /* freed when the handles are closed */
+	unsigned int backoff_ms;
+	uint64_t started_ms;
+	uint64_t drain_deadline_ms, drain_quiet_ms, drain_rx;
+};
+
+/* A call of the API that waits for a machine. */
+struct waiter {
+	struct waiter *next;
+	char machine_id[MACHINE_ID_LEN];
+	enum machine_state wanted; /* STATE_DESTROYING: until it is gone */
+	struct api_stream *stream;
+	json_t *result; /* the document of a machine that will be gone */
+};
+
+struct rollout;
+
+struct control {
+	uv_loop_t *loop;
+	struct store *store;
+	struct fabric *fabric;
+	struct host_config config;
+	struct host_public public; /* name "": none was found */
+	struct prefix *pools;	   /* public pools, effective */
+	size_t pool_count;
+	struct api_server *api;
+	char *config_path, *state_dir, *run_dir, *bpf_dir;
+	char started_at[CLOCK_STAMP_LEN];
+
+	struct app **apps; /* by name */
+	size_t app_count;
+	struct ip_record **ips; /* by address, then app */
+	size_t ip_count;
+	struct machine **machines; /* by id */
+	size_t machine_count;
+	struct rollout *rollouts;
+	struct waiter *waiters;
+	unsigned int adopting; /* machines that are STATE_UNKNOWN */
+	bool is_ready;
+	void (*ready_fn)(void *arg);
+	void *ready_arg;
+	int link_fd;
+	uv_poll_t link_watch;
+	uv_timer_t reattach_timer;
+};
+
+/* catalog.c */
+
+/* A transaction in the making. */
+struct change {
+	struct store_op *ops; /* keys and values are owned */
+	size_t count;
+	bool is_broken; /* out of memory on the way; commit fails */
+};
+
+int catalog_load(struct control *control, struct err *err);
+void catalog_free(struct control *control);
+void change_put_app(struct change *change, const struct app_record *record);
+void change_put_ip(struct change *change, const struct ip_record *record);
+void change_delete_ip(struct change *change, const struct ip_record *record);
+void change_put_release(struct change *change, const struct release_record *record);
+void change_put_machine(struct change *change, struct machine_record *record);
+void change_delete_machine(struct change *change, const char *id);
+void change_put_state(struct change *change, const struct machine *machine);
+/* Everything that is the app's alone: its record and releases. */
+void change_delete_app(struct change *change, const struct app_record *record);
+/* Commits and clears @change in any case. On failure nothing was changed. */
+int change_commit(struct control *control, struct change *change, struct err *err);
+void change_clear(struct change *change);
+
+struct app *catalog_find_app(const struct control *control, const char *name);
+int catalog_add_app(struct control *control, struct app_record *record); /* takes it over */
+void catalog_remove_app(struct control *control, struct app *app);
+int catalog_add_ip(struct control *control, struct ip_record *record); /* takes it over */
+void catalog_remove_ip(struct control *control, struct ip_record *record);
+/* Makes @release current; takes over both. */
+void app_set_release(struct app *app, struct release_record *release, struct app_config *config);
+/* Splits a command line as a shell does words, quotes and backslashes. -EINVAL: open quote. */
+int command_split(const char *text, struct strings *out);
+void strings_clear(struct strings *strings);
+
+/* addresses.c */
+
+/* Takes an address of @type for @app, not yet in the catalog. -ENOSPC: the pool has none. */
+int addresses_allocate(const struct control *control, const char *app, enum ip_type type,
+	struct ip_record **out, struct err *err);
+const struct ip_record *addresses_find(const struct control *control, const char *app,
+	enum ip_type type);
+/* A /29 of the machine pool that no machine has. */
+int addresses_take_network(const struct control *control, struct prefix *out, struct err *err);
+struct addr network_gateway(const struct prefix *network);
+struct addr network_primary(const struct prefix *network);
+struct addr network_service(const struct prefix *network);
+
+/* machine.c */
+
+struct machine *machine_find(const struct control *control, const char *id);
+/* By any unique prefix of the id. NULL with *@matches 0 or more than 1. */
+struct machine *machine_find_prefix(const struct control *control, const char *prefix,
+	size_t *matches);
+/* Takes @record over and starts to make it so. */
+int machine_add(struct control *control, struct machine_record *record, struct machine **out);
+/* Reads the wish again and acts on it; to be called after every change of the record. */
+void machine_step(struct machine *machine);
+void machine_adopt(struct machine *machine);
+void machine_close(struct machine *machine);
+/* Called by jobs.c in the loop. */
+struct machine_job;
+void machine_job_done(struct machine *machine, const struct machine_job *job);
+void machine_event(struct machine *machine, const char *type, const char *source,
+	const char *message);
+/* Its interface is gone: the namespace vanished or somebody deleted the link. */
+void machine_net_gone(struct machine *machine);
+const char *machine_state_name(const struct machine *machine);
+bool machine_is_up(const struct machine *machine);
+
+/* jobs.c */
+
+struct machine_job {
+	uv_work_t work;
+	struct machine *machine;
+	enum job_type type;
+	struct machine_spec spec;
+	int result;
+	struct err err;
+	struct machine_net net;
+	bool has_net;
+	struct machine_run run;
+};
+
+/* Starts the job; machine_job_done() is called in the loop when it is over. */
+int job_start(struct machine *machine, enum job_type type);
+int machine_spec_build(const struct machine *machine, struct machine_spec *out);
+char *machine_dir(const struct control *control, const char *id);
+
+/* serve.c */
+
+/* Brings the fabric to what the catalog and the machines' states say. */
+int serve_apply(struct control *control, struct err *err);
+/* Applies and logs a failure; for callers that have nobody to tell. */
+void serve(struct control *control);
+/* Makes the machine known to the fabric, or forgets it. */
+int serve_machine(struct machine *machine, struct err *err);
+void serve_forget(struct machine *machine);
+/* Whether another machine takes the new flows of all services that @machine serves. */
+bool serve_has_others(const struct machine *machine);
+/* Two apps on one address and port. -EADDRINUSE with the sentence. */
+int serve_check_claims(const struct control *control, const struct app *app,
+	const struct app_config *config, struct err *err);
+
+/* rollout.c */
+
+enum rollout_kind {
+	ROLLOUT_DEPLOY,
+	ROLLOUT_SCALE,
+	ROLLOUT_RUN,	 /* one machine that deploy does not manage: run, attach */
+	ROLLOUT_DESTROY, /* the app goes */
+};
+
+struct rollout_request {
+	enum rollout_kind kind;
+	struct app *app;
+	const char *config_text, *file_name; /* NULL: the current release's */
+	struct app_config *config;	     /* of config_text; taken over */
+	const char *image;
+	json_t *counts; /* {GROUP: N}, or NULL */
+	bool allocate_v4;
+	struct machine_record *machine; /* ROLLOUT_RUN: what to make; taken over */
+};
+
+/*
+ * What can be refused is refused before anything changes: a negative errno, the sentence, and the
+ * API's code in *@code. Otherwise the rollout is under way and owns a stream of @req.
+ */
+int rollout_begin(struct control *control, struct rollout_request *request, struct api_request *req,
+	const char **code, struct err *err);
+void rollout_request_clear(struct rollout_request *request);
+/* A machine changed its state or is gone. */
+void rollouts_machine_changed(struct control *control);
+void rollouts_free(struct control *control);
+bool rollout_is_active(const struct control *control, const struct app *app);
+
+/* views.c */
+
+json_t *view_app(const struct control *control, const struct app *app, bool with_machines);
+json_t *view_ip(const struct ip_record *record);
+json_t *view_machine(const struct machine *machine);
+json_t *view_services(const struct control *control, const struct app *app);
+json_t *view_counters(const struct control *control);
+json_t *view_info(const struct control *control);
+json_t *view_doctor(const struct control *control);
+
+/* routes.c, routes_machines.c */
+
+extern const struct api_route control_routes[];
+void waiters_machine_changed(struct control *control);

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One machine: what is wanted (its record) and what is (its state), and the next step from one to
+ * the other. machine_step() is level-triggered: it may be called at any time and does nothing when
+ * there is nothing to do. A machine leaves service before its program is told to end, and while
+ * others can take new flows it keeps those it has until they are quiet or kill_timeout is over.
+ */
+#include "control/control_impl.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "machine/logs.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#define BACKOFF_FIRST_MS 500
+#define BACKOFF_MAX_MS	 30000
+#define BACKOFF_RESET_MS 60000 /* a program that ran this long starts over with the first one */
+
+#define DRAIN_TICK_MS  100
+#define DRAIN_QUIET_MS 1000 /* no packet of an old flow for so long: nobody is left */
+
+static void step_later(struct machine *machine, unsigned int after_ms);
+
+/* The array is sorted by id. */
+static size_t position(const struct control *control, const char *id)
+{
+	size_t low = 0, high = control->machine_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (strcmp(control->machines[middle]->record->id, id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct machine *machine_find(const struct control *control, const char *id)
+{
+	size_t at = position(control, id);
+
+	if (at < control->machine_count && strcmp(control->machines[at]->record->id, id) == 0)
+		return control->machines[at];
+	return NULL;
+}
+
+struct machine *machine_find_prefix(const struct control *control, const char *prefix,
+	size_t *matches)
+{
+	size_t first = position(control, prefix), at = first, len = strlen(prefix);
+
+	while (at < control->machine_count &&
+		strncmp(control->machines[at]->record->id, prefix, len) == 0)
+		at++;
+	*matches = len ? at - first : 0;
+	return *matches == 1 ? control->machines[first] : NULL;
+}
+
+const char *machine_state_name(const struct machine *machine)
+{
+	static const char *const names[] = {
+		[STATE_UNKNOWN] = "created",
+		[STATE_CREATED] = "created",
+		[STATE_STARTING] = "starting",
+		[STATE_STARTED] = "started",
+		[STATE_STOPPING] = "stopping",
+		[STATE_STOPPED] = "stopped",
+		[STATE_DESTROYING] = "destroying",
+		[STATE_FAILED] = "failed",
+	};
+
+	return names[machine->state];
+}
+
+bool machine_is_up(const struct machine *machine)
+{
+	return machine->state == STATE_STARTED;
+}
+
+/* Handles are closed in the background; the memory goes with the last one. */
+
+static void free_machine(struct machine *machine)
+{
+	machine_record_free(machine->record);
+	machine_state_clear(&machine->history);
+	mem_closep(&machine->pidfd);
+	free(machine->failure);
+	free(machine);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+	struct machine *machine = handle->data;
+
+	if (--machine->open_handles == 0 && machine->is_gone)
+		free_machine(machine);
+}
+
+static void unwatch(struct machine *machine)
+{
+	if (machine->is_watched)
+		uv_poll_stop(&machine->watch);
+	machine->is_watched = false;
+}
+
+void machine_close(struct machine *machine)
+{
+	struct control *control = machine->control;
+	size_t at = position(control, machine->record->id);
+
+	if (at < control->machine_count && control->machines[at] == machine) {
+		control->machine_count--;
+		memmove(&control->machines[at], &control->machines[at + 1],
+			(control->machine_count - at) * sizeof(*control->machines));
+	}
+	machine->is_gone = true;
+	if (machine->pidfd >= 0) {
+		unwatch(machine);
+		uv_close((uv_handle_t *)&machine->watch, handle_closed);
+	}
+	uv_close((uv_handle_t *)&machine->timer, handle_closed);
+}
+
+int machine_add(struct control *control, struct machine_record *record, struct machine **out)
+{
+	size_t at = position(control, record->id);
+	struct machine **bigger = realloc(control->machines,
+		(control->machine_count + 1) * sizeof(*bigger));
+	struct machine *machine = calloc(1, sizeof(*machine));
+
+	if (bigger)
+		control->machines = bigger;
+	if (!bigger || !machine) {
+		free(machine);
+		machine_record_free(record);
+		return -ENOMEM;
+	}
+	machine->control = control;
+	machine->record = record;
+	machine->state = STATE_CREATED;
+	machine->pidfd = -1;
+	machine->backoff_ms = BACKOFF_FIRST_MS;
+	uv_timer_init(control->loop, &machine->timer);
+	machine->timer.data = machine;
+	machine->open_handles = 1;
+	memmove(&bigger[at + 1], &bigger[at], (control->machine_count - at) * sizeof(*bigger));
+	bigger[at] = machine;
+	control->machine_count++;
+	if (out)
+		*out = machine;
+	return 0;
+}
+
+void machine_event(struct machine *machine, const char *type, const char *source,
+	const char *message)
+{
+	struct change change = {};
+	struct err err;
+
+	machine_state_add(&machine->history, type, machine_state_name(machine), source, message);
+	log_info("machine", "app=%s machine=%s type=%s state=%s message=\"%s\"",
+		machine->record->app, machine->record->id, type, machine_state_name(machine),
+		message ? message : "");
+	change_put_state(&change, machine);
+	/* History only: a store that is away must not stop a machine. */
+	if (change_commit(machine->control, &change, &err) < 0)
+		log_warn("machine-history-lost", "machine=%s reason=\"%s\"", machine->record->id,
+			err.text);
+}
+
+static void set_state(struct machine *machine, enum machine_state state)
+{
+	machine->state = state;
+	if (state != STATE_FAILED) {
+		free(machine->failure);
+		machine->failure = NULL;
+	}
+}
+
+static void fail(struct machine *machine, const char *type, const char *sentence)
+{
+	set_state(machine, STATE_FAILED);
+	free(machine->failure);
+	machine->failure = strdup(sentence);
+	machine_event(machine, type, "host", sentence);
+}
+
+static void notify(struct machine *machine)
+{
+	struct control *control = machine->control;
+
+	rollouts_machine_changed(control);
+	waiters_machine_changed(control);
+}
+
+/* The program's end */
+
+static void program_ended(uv_poll_t *watch, int status, int events)
+{
+	struct machine *machine = watch->data;
+
+	(void)status;
+	(void)events;
+	unwatch(machine);
+	if (machine->state == STATE_STARTED && !machine->is_busy)
+		job_start(machine, JOB_INSPECT);
+}
+
+static void watch_closed(uv_handle_t *handle)
+{
+	struct machine *machine = handle->data;
+	int pidfd = (int)(intptr_t)syscall(SYS_pidfd_open, machine->run.watch_pid, 0);
+
+	mem_closep(&machine->pidfd);
+	machine->pidfd = -1;
+	machine->open_handles--;
+	if (machine->is_gone) {
+		if (pidfd >= 0)
+			close(pidfd);
+		if (machine->open_handles == 0)
+			free_machine(machine);
+		return;
+	}
+	if (pidfd < 0) {
+		/* Ended before it could be watched. */
+		if (machine->state == STATE_STARTED && !machine->is_busy)
+			job_start(machine, JOB_INSPECT);
+		return;
+	}
+	machine->pidfd = pidfd;
+	uv_poll_init(machine->control->loop, &machine->watch, pidfd);
+	machine->watch.data = machine;
+	machine->open_handles++;
+	machine->is_watched = uv_poll_start(&machine->watch, UV_READABLE, program_ended) == 0;
+}
+
+static void watch_program(struct machine *machine)
+{
+	if (!machine->run.watch_pid)
+		return; /* attached: not our program */
+	machine->watch.data = machine;
+	if (machine->pidfd >= 0) {
+		/* The poll handle is bound to the old descriptor: it is made anew. */
+		unwatch(machine);
+		uv_close((uv_handle_t *)&machine->watch, watch_closed);
+		return;
+	}
+	machine->open_handles++;
+	watch_closed((uv_handle_t *)&machine->watch);
+}
+
+static void exited(struct machine *machine)
+{
+	const bool is_crash = machine->run.exit_code != 0;
+	char message[96];
+
+	machine->history.has_exit_code = true;
+	machine->history.exit_code = machine->run.exit_code;
+	if (machine->run.exit_code > 128)
+		snprintf(message, sizeof(message), "the program was ended by signal %d%s",
+			machine->run.exit_code - 128,
+			machine->run.oom_killed ? ", out of memory" : "");
+	else
+		snprintf(message, sizeof(message), "the program exited with code %d",
+			machine->run.exit_code);
+	if (clock_now_ms() - machine->started_ms >= BACKOFF_RESET_MS)
+		machine->backoff_ms = BACKOFF_FIRST_MS;
+	if (!is_crash) {
+		machine->has_finished = true;
+		set_state(machine, STATE_STOPPED);
+		machine_event(machine, "exit", "host", message);
+		return;
+	}
+	fail(machine, "exit", message);
+	machine->history.restarts++;
+	step_later(machine, machine->backoff_ms);
+	machine->backoff_ms = machine->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS :
+									  machine->backoff_ms * 2;
+}
+
+/* Jobs */
+
+static void started(struct machine *machine, const char *type)
+{
+	struct err err;
+
+	machine->started_ms = clock_now_ms();
+	set_state(machine, STATE_STARTED);
+	if (serve_machine(machine, &err) < 0) {
+		fail(machine, type, err.text);
+		step_later(machine, machine->backoff_ms);
+		return;
+	}
+	watch_program(machine);
+	machine_event(machine, type, "host", NULL);
+}
+
+static void adopted(struct machine *machine, const struct machine_job *job)
+{
+	struct err err;
+
+	machine->control->adopting--;
+	if (job->result < 0) {
+		fail(machine, "adopt", job->err.text);
+	} else if (job->run.state == MACHINE_RUN_RUNNING && job->has_net) {
+		machine->started_ms = clock_now_ms();
+		set_state(machine, STATE_STARTED);
+		if (serve_machine(machine, &err) < 0)
+			fail(machine, "adopt", err.text);
+		else
+			watch_program(machine);
+	} else if (job->run.state == MACHINE_RUN_EXITED && job->has_net &&
+		machine->record->wish == WISH_STARTED) {
+		exited(machine);
+	} else if (machine->record->kind == MACHINE_ATTACHED &&
+		machine->record->wish == WISH_STARTED) {
+		fail(machine, "adopt", "its network namespace is gone; attach it again, or remove "
+				       "it with wherry machine destroy");
+	} else {
+		/* Without its namespace it did not end by itself: the host was restarted. */
+		set_state(machine, machine->record->wish == WISH_STARTED ? STATE_CREATED :
+									   STATE_STOPPED);
+	}
+}
+
+/* The end of a machine: nothing of it is left on the host, now nothing in the catalog either. */
+static void removed(struct machine *machine)
+{
+	struct control *control = machine->control;
+	struct change change = {};
+	struct err err;
+
+	serve_forget(machine);
+	change_delete_machine(&change, machine->record->id);
+	if (change_commit(control, &change, &err) < 0) {
+		fail(machine, "destroy", err.text);
+		step_later(machine, BACKOFF_MAX_MS);
+		return;
+	}
+	log_info("machine", "app=%s machine=%s type=destroy state=destroyed", machine->record->app,
+		machine->record->id);
+	machine_close(machine);
+}
+
+void machine_job_done(struct machine *machine, const struct machine_job *job)
+{
+	struct control *control = machine->control;
+
+	if (job->has_net) {
+		machine->net = job->net;
+		machine->has_net = true;
+	}
+	machine->run = job->run;
+	switch (job->type) {
+	case JOB_ADOPT:
+		adopted(machine, job);
+		break;
+	case JOB_START:
+		if (job->result < 0) {
+			fail(machine, "start", job->err.text);
+			step_later(machine, machine->backoff_ms);
+		} else {
+			started(machine, "start");
+		}
+		break;
+	case JOB_INSPECT:
+		if (job->result == 0 && job->run.state == MACHINE_RUN_RUNNING)
+			watch_program(machine);
+		else
+			exited(machine);
+		break;
+	case JOB_STOP:
+		if (job->result < 0) {
+			fail(machine, "stop", job->err.text);
+			step_later(machine, BACKOFF_MAX_MS);
+		} else {
+			machine->history.has_exit_code = true;
+			machine->history.exit_code = job->run.exit_code;
+			set_state(machine, STATE_STOPPED);
+			machine_event(machine, "stop", "user", NULL);
+		}
+		break;
+	case JOB_REMOVE:
+		if (job->result < 0) {
+			fail(machine, "destroy", job->err.text);
+			step_later(machine, BACKOFF_MAX_MS);
+			break;
+		}
+		removed(machine);
+		serve(control);
+		rollouts_machine_changed(control);
+		waiters_machine_changed(control);
+		return;
+	}
+	if (job->type != JOB_ADOPT)
+		serve(control);
+	notify(machine);
+	machine_step(machine);
+}
+
+void machine_adopt(struct machine *machine)
+{
+	machine->state = STATE_UNKNOWN;
+	if (job_start(machine, JOB_ADOPT) == 0)
+		machine->control->adopting++;
+	else
+		fail(machine, "adopt", "out of memory");
+}
+
+/* Leaving */
+
+static bool is_quiet(struct machine *machine, uint64_t now_ms)
+{
+	struct wherry_traffic traffic = {};
+
+	fabric_machine_traffic(machine->control->fabric, machine->record->id, &traffic);
+	if (traffic.rx_packets != machine->drain_rx) {
+		machine->drain_rx = traffic.rx_packets;
+		machine->drain_quiet_ms = now_ms;
+	}
+	return now_ms - machine->drain_quiet_ms >= DRAIN_QUIET_MS;
+}
+
+static void begin_drain(struct machine *machine)
+{
+	struct wherry_traffic traffic = {};
+	uint64_t now_ms = clock_now_ms();
+
+	machine->is_draining = true;
+	machine->drain_deadline_ms = now_ms + machine->record->kill_timeout_s * 1000ULL;
+	fabric_machine_traffic(machine->control->fabric, machine->record->id, &traffic);
+	machine->drain_rx = traffic.rx_packets;
+	machine->drain_quiet_ms = now_ms;
+	serve(machine->control);
+	step_later(machine, DRAIN_TICK_MS);
+}
+
+/* Returns true when the machine may end: nobody is left, or nobody else could take over. */
+static bool is_drained(struct machine *machine)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	if (machine->state != STATE_STARTED || !machine->is_served)
+		return true;
+	if (!machine->is_draining && !serve_has_others(machine))
+		return true;
+	if (!machine->is_draining) {
+		begin_drain(machine);
+		return false;
+	}
+	if (is_quiet(machine, now_ms) || now_ms >= machine->drain_deadline_ms)
+		return true;
+	step_later(machine, DRAIN_TICK_MS);
+	return false;
+}
+
+static void leave(struct machine *machine, enum machine_state state, enum job_type job)
+{
+	uv_timer_stop(&machine->timer);
+	if (!is_drained(machine))
+		return;
+	machine->is_draining = false;
+	set_state(machine, state);
+	unwatch(machine);
+	serve_forget(machine);
+	serve(machine->control);
+	if (job_start(machine, job) < 0)
+		step_later(machine, BACKOFF_MAX_MS);
+	notify(machine);
+}
+
+static void timer_fired(uv_timer_t *timer)
+{
+	struct machine *machine = timer->data;
+
+	/* A failed one is tried again by what it is wanted to be. */
+	if (machine->state == STATE_FAILED && machine->record->wish == WISH_STARTED)
+		set_state(machine, STATE_STOPPED);
+	machine_step(machine);
+}
+
+static void step_later(struct machine *machine, unsigned int after_ms)
+{
+	uv_timer_start(&machine->timer, timer_fired, after_ms, 0);
+}
+
+static void wish_started(struct machine *machine)
+{
+	if (machine->state != STATE_CREATED && machine->state != STATE_STOPPED)
+		return;
+	uv_timer_stop(&machine->timer);
+	set_state(machine, STATE_STARTING);
+	if (job_start(machine, JOB_START) < 0) {
+		fail(machine, "start", "out of memory");
+		step_later(machine, machine->backoff_ms);
+	}
+	notify(machine);
+}
+
+void machine_step(struct machine *machine)
+{
+	if (machine->is_busy || machine->state == STATE_UNKNOWN || machine->is_gone)
+		return;
+	switch (machine->record->wish) {
+	case WISH_STARTED:
+		/* A program that ended by itself, with success, is not started again. */
+		if (machine->state == STATE_STOPPED && machine->has_finished)
+			return;
+		wish_started(machine);
+		break;
+	case WISH_STOPPED:
+		if (machine->state == STATE_STARTED)
+			leave(machine, STATE_STOPPING, JOB_STOP);
+		else if (machine->state == STATE_FAILED || machine->state == STATE_CREATED) {
+			uv_timer_stop(&machine->timer);
+			set_state(machine, STATE_STOPPED);
+			notify(machine);
+		}
+		break;
+	case WISH_DESTROYED:
+		if (machine->state != STATE_DESTROYING)
+			leave(machine, STATE_DESTROYING, JOB_REMOVE);
+		break;
+	}
+}
+
+void machine_net_gone(struct machine *machine)
+{
+	if (machine->state != STATE_STARTED || machine->is_busy)
+		return;
+	machine->has_net = false;
+	serve_forget(machine);
+	if (machine->record->kind == MACHINE_ATTACHED) {
+		fail(machine, "exit", "its network namespace or its eth0 is gone; attach it again, "
+				      "or remove it with wherry machine destroy");
+	} else {
+		fail(machine, "exit", "its eth0 is gone; it is made again");
+		step_later(machine, 0);
+	}
+	serve(machine->control);
+	notify(machine);
+}

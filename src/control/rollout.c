@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A rollout: new machines are made and come up out of service, one after the other; when all are
+ * up, one transaction puts them into service, makes the release current and lets the old machines
+ * go; those drain and end. Before that transaction nothing that serves has changed, so a rollout
+ * that fails only takes its own machines away again.
+ *
+ * It goes on when the client that asked for it is gone. When the daemon dies before the
+ * transaction, its machines are still held and are taken away by the next daemon.
+ */
+#include "control/rollout_impl.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "machine/logs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TICK_MS	  20
+#define SETTLE_MS 300  /* a program that ends sooner did not come up */
+#define BIND_MS	  5000 /* how long a program may take to open its UDP ports */
+
+static void tick(uv_timer_t *timer);
+
+static void free_rollout(struct rollout *rollout)
+{
+	for (size_t i = 0; i < rollout->fresh_count; i++)
+		free(rollout->fresh[i].group);
+	for (size_t i = 0; i < rollout->new_ip_count; i++)
+		ip_record_free(rollout->new_ips[i]);
+	free(rollout->new_ips);
+	free(rollout->fresh);
+	free(rollout->leaving);
+	free(rollout->app_name);
+	app_record_free(rollout->record);
+	release_record_free(rollout->release);
+	config_free(rollout->config);
+	machine_record_free(rollout->template);
+	machine_sockets_close(rollout->sockets);
+	free(rollout);
+}
+
+static void tick_closed(uv_handle_t *handle)
+{
+	free_rollout(handle->data);
+}
+
+/* Takes the rollout out of the list; its memory goes when the timer is closed. */
+static void end(struct rollout *rollout)
+{
+	struct rollout **at = &rollout->control->rollouts;
+
+	while (*at != rollout)
+		at = &(*at)->next;
+	*at = rollout->next;
+	rollout->is_over = true;
+	uv_close((uv_handle_t *)&rollout->tick, tick_closed);
+}
+
+static int status_of(const char *code)
+{
+	static const struct {
+		const char *code;
+		int status;
+	} codes[] = {
+		{"invalid_request", 400},
+		{"invalid_config", 422},
+		{"unavailable", 503},
+		{"failed", 500},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+		if (strcmp(codes[i].code, code) == 0)
+			return codes[i].status;
+	return 409;
+}
+
+/* Puts a wish into the catalog; without a catalog it holds until the daemon ends. */
+static void wish_destroyed(struct control *control, const char *id)
+{
+	struct machine *machine = machine_find(control, id);
+	struct change change = {};
+	struct err err;
+
+	if (!machine)
+		return;
+	machine->record->wish = WISH_DESTROYED;
+	change_put_machine(&change, machine->record);
+	if (change_commit(control, &change, &err) < 0)
+		log_warn("catalog-write-failed", "machine=%s reason=\"%s\"", id, err.text);
+	machine_step(machine);
+}
+
+static void fail(struct rollout *rollout, const char *code, const char *sentence)
+{
+	struct control *control = rollout->control;
+	struct app *app = catalog_find_app(control, rollout->app_name);
+	char text[sizeof(((struct err *)0)->text) + 64];
+
+	if (app && app->record->release && rollout->kind == ROLLOUT_DEPLOY)
+		snprintf(text, sizeof(text), "%s; release %u goes on serving", sentence,
+			app->record->release);
+	else
+		snprintf(text, sizeof(text), "%s", sentence);
+	log_warn("rollout-failed", "app=%s reason=\"%s\"", rollout->app_name, sentence);
+	api_stream_fail(take_ptr(rollout->stream), status_of(code), code, text, NULL);
+	for (size_t i = 0; i < rollout->fresh_count; i++)
+		if (rollout->fresh[i].id[0])
+			wish_destroyed(control, rollout->fresh[i].id);
+	end(rollout);
+}
+
+/* The documents of the machines that were made. */
+static json_t *fresh_machines(const struct rollout *rollout)
+{
+	json_t *machines = json_array();
+
+	for (size_t i = 0; i < rollout->fresh_count; i++) {
+		struct machine *machine = machine_find(rollout->control, rollout->fresh[i].id);
+
+		if (machine)
+			json_array_append_new(machines, view_machine(machine));
+	}
+	return machines;
+}
+
+static json_t *app_ips(const struct rollout *rollout)
+{
+	const struct control *control = rollout->control;
+	json_t *ips = json_array();
+
+	for (size_t i = 0; i < control->ip_count; i++)
+		if (strcmp(control->ips[i]->app, rollout->app_name) == 0)
+			json_array_append_new(ips, view_ip(control->ips[i]));
+	return ips;
+}
+
+static void remove_app(struct rollout *rollout)
+{
+	struct control *control = rollout->control;
+	struct app *app = catalog_find_app(control, rollout->app_name);
+	struct change change = {};
+	struct err err;
+
+	change_delete_app(&change, app->record);
+	for (size_t i = 0; i < control->ip_count; i++)
+		if (strcmp(control->ips[i]->app, rollout->app_name) == 0)
+			change_delete_ip(&change, control->ips[i]);
+	if (change_commit(control, &change, &err) < 0) {
+		fail(rollout, "unavailable", err.text);
+		return;
+	}
+	for (size_t i = control->ip_count; i-- > 0;)
+		if (strcmp(control->ips[i]->app, rollout->app_name) == 0)
+			catalog_remove_ip(control, control->ips[i]);
+	catalog_remove_app(control, app);
+	serve(control);
+	api_stream_done(take_ptr(rollout->stream), json_pack("{s:s}", "Name", rollout->app_name));
+	end(rollout);
+}
+
+static void finish(struct rollout *rollout)
+{
+	struct app *app = catalog_find_app(rollout->control, rollout->app_name);
+	json_t *machines = fresh_machines(rollout), *result;
+
+	if (rollout->kind == ROLLOUT_DESTROY) {
+		json_decref(machines);
+		remove_app(rollout);
+		return;
+	}
+	if (rollout->kind == ROLLOUT_RUN) {
+		result = json_incref(json_array_get(machines, 0));
+		json_decref(machines);
+	} else {
+		result = json_pack("{s:i, s:o, s:o}", "release", app->record->release, "ips",
+			app_ips(rollout), "machines", machines);
+	}
+	api_stream_done(take_ptr(rollout->stream), result);
+	end(rollout);
+}
+
+/* PHASE_LEAVING */
+
+static void check_leaving(struct rollout *rollout)
+{
+	for (size_t i = 0; i < rollout->leaving_count; i++)
+		if (machine_find(rollout->control, rollout->leaving[i]))
+			return;
+	finish(rollout);
+}
+
+/* The transaction that turns everything over. */
+static int commit(struct rollout *rollout, struct err *err)
+{
+	struct control *control = rollout->control;
+	struct change change = {};
+	int r;
+
+	if (rollout->release) {
+		rollout->record->release = rollout->release->number;
+		change_put_release(&change, rollout->release);
+	}
+	if (rollout->kind != ROLLOUT_DESTROY)
+		change_put_app(&change, rollout->record);
+	for (size_t i = 0; i < rollout->fresh_count; i++) {
+		struct machine *machine = machine_find(control, rollout->fresh[i].id);
+
+		machine->record->is_held = false;
+		change_put_machine(&change, machine->record);
+	}
+	for (size_t i = 0; i < rollout->leaving_count; i++) {
+		struct machine *machine = machine_find(control, rollout->leaving[i]);
+
+		if (machine) {
+			machine->record->wish = WISH_DESTROYED;
+			change_put_machine(&change, machine->record);
+		}
+	}
+	r = change_commit(control, &change, err);
+	if (r == 0)
+		return 0;
+	for (size_t i = 0; i < rollout->fresh_count; i++)
+		machine_find(control, rollout->fresh[i].id)->record->is_held = true;
+	for (size_t i = 0; i < rollout->leaving_count; i++) {
+		struct machine *machine = machine_find(control, rollout->leaving[i]);
+
+		if (machine)
+			machine->record->wish = WISH_STARTED;
+	}
+	return r;
+}
+
+static void turn_over(struct rollout *rollout)
+{
+	struct control *control = rollout->control;
+	struct app *app = catalog_find_app(control, rollout->app_name);
+	struct err err;
+
+	if (commit(rollout, &err) < 0) {
+		fail(rollout, "unavailable", err.text);
+		return;
+	}
+	if (rollout->kind != ROLLOUT_DESTROY) {
+		app_record_free(app->record);
+		app->record = take_ptr(rollout->record);
+	}
+	if (rollout->release)
+		app_set_release(app, take_ptr(rollout->release), take_ptr(rollout->config));
+	if (serve_apply(control, &err) < 0)
+		api_stream_warning(rollout->stream, "%s", err.text);
+	rollout->phase = PHASE_LEAVING;
+	if (rollout->leaving_count)
+		api_stream_progress(rollout->stream, "%zu machine%s of before %s",
+			rollout->leaving_count, rollout->leaving_count == 1 ? "" : "s",
+			rollout->leaving_count == 1 ? "drains and leaves" : "drain and leave");
+	for (size_t i = 0; i < rollout->leaving_count; i++) {
+		struct machine *machine = machine_find(control, rollout->leaving[i]);
+
+		if (machine)
+			machine_step(machine);
+	}
+	if (!rollout->is_over)
+		check_leaving(rollout);
+}
+
+/* PHASE_UP */
+
+static void make_next(struct rollout *rollout);
+
+static void add_log_line(void *arg, const struct log_line *line)
+{
+	snprintf(arg, 160, "%s", line->message);
+}
+
+/* What the program said last, for the person who asked for it. */
+static void add_last_words(const struct machine *machine, struct err *err)
+{
+	_free_ char *dir = machine_dir(machine->control, machine->record->id);
+	struct logs_cursor cursor = {};
+	char line[160] = "";
+	size_t len = strlen(err->text);
+
+	if (!dir || logs_seek_tail(dir, 1, &cursor) < 0)
+		return;
+	logs_read(dir, &cursor, add_log_line, line);
+	if (*line)
+		snprintf(err->text + len, sizeof(err->text) - len, "; its last words: %s", line);
+}
+
+/* The next single UDP port of the machine's services at which nobody listens; 0: none. */
+static uint16_t find_unbound(const struct rollout *rollout, const struct machine *machine,
+	const struct machine_socket *list, size_t count)
+{
+	const struct app_config *config = rollout_config(rollout);
+	const struct addr primary = network_primary(&machine->record->network);
+	const struct addr service_addr = network_service(&machine->record->network);
+
+	for (size_t s = 0; config && s < config->service_count; s++) {
+		const struct service *service = &config->services[s];
+
+		if (service->protocol != PROTOCOL_UDP ||
+			!service_in_group(service, machine->record->group))
+			continue;
+		for (size_t p = 0; p < service->port_count; p++) {
+			const struct port_range range = service->ports[p].range;
+
+			/* The ports of a range are opened as they are needed. */
+			if (range.first == range.last &&
+				!machine_sockets_serve(list, count, &primary, &service_addr,
+					range.first))
+				return range.first;
+		}
+	}
+	return 0;
+}
+
+static uint16_t unbound_port(struct rollout *rollout, const struct machine *machine)
+{
+	char name[MACHINE_NETNS_LEN], path[sizeof(name) + sizeof("/run/netns/")];
+	_free_ struct machine_socket *list = NULL;
+	size_t count;
+
+	if (!rollout->sockets) {
+		snprintf(path, sizeof(path), "/run/netns/%s",
+			machine_netns_name(machine->record->id, name));
+		if (machine_sockets_open(&rollout->sockets, path, NULL) < 0)
+			return 0;
+	}
+	if (machine_sockets_list(rollout->sockets, &list, &count, NULL) < 0)
+		return 0;
+	return find_unbound(rollout, machine, list, count);
+}
+
+static bool is_up(struct rollout *rollout, struct machine *machine)
+{
+	uint64_t age_ms;
+	uint16_t port;
+
+	if (!rollout->up_ms)
+		rollout->up_ms = clock_now_ms();
+	age_ms = clock_now_ms() - rollout->up_ms;
+	/* Someone else's program: it may come and go as they like. */
+	if (machine->record->kind == MACHINE_ATTACHED)
+		return true;
+	if (age_ms < SETTLE_MS)
+		return false;
+	port = unbound_port(rollout, machine);
+	if (port && age_ms < BIND_MS)
+		return false;
+	if (port)
+		api_stream_warning(rollout->stream, "nothing listens on UDP port %u of machine %s "
+			"after %d s; bind it on fly-global-services or 0.0.0.0", port,
+			machine->record->id, BIND_MS / 1000);
+	return true;
+}
+
+static void check_up(struct rollout *rollout)
+{
+	struct fresh *fresh = &rollout->fresh[rollout->at];
+	struct machine *machine = machine_find(rollout->control, fresh->id);
+	struct err err = {};
+
+	if (!machine || machine->record->wish != WISH_STARTED) {
+		err_set(&err, -ECANCELED, "machine %s was taken away while it came up", fresh->id);
+		fail(rollout, "conflict", err.text);
+		return;
+	}
+	if (machine->state == STATE_FAILED ||
+		(machine->state == STATE_STOPPED && machine->has_finished)) {
+		err_set(&err, -EIO, "machine %s did not come up: %s", fresh->id,
+			machine->failure ? machine->failure : "the program exited with code 0");
+		add_last_words(machine, &err);
+		fail(rollout, "failed", err.text);
+		return;
+	}
+	if (machine->state != STATE_STARTED || !is_up(rollout, machine))
+		return;
+	api_stream_progress(rollout->stream, "Machine %s [%s] is up", fresh->id, fresh->group);
+	rollout->at++;
+	make_next(rollout);
+}
+
+static void make_next(struct rollout *rollout)
+{
+	struct control *control = rollout->control;
+	struct machine_record *record;
+	struct change change = {};
+	struct machine *machine;
+	struct fresh *fresh;
+	struct err err;
+
+	machine_sockets_close(take_ptr(rollout->sockets));
+	rollout->up_ms = 0;
+	if (rollout->at == rollout->fresh_count) {
+		turn_over(rollout);
+		return;
+	}
+	fresh = &rollout->fresh[rollout->at];
+	if (rollout_build_machine(rollout, fresh, &record, &err) < 0) {
+		fail(rollout, "failed", err.text);
+		return;
+	}
+	change_put_machine(&change, record);
+	if (change_commit(control, &change, &err) < 0) {
+		machine_record_free(record);
+		fail(rollout, "unavailable", err.text);
+		return;
+	}
+	memcpy(fresh->id, record->id, sizeof(fresh->id));
+	if (machine_add(control, record, &machine) < 0) {
+		fail(rollout, "failed", "out of memory");
+		return;
+	}
+	machine_event(machine, "launch", rollout->kind == ROLLOUT_RUN ? "user" : "deploy", NULL);
+	api_stream_progress(rollout->stream, "Starting machine %s [%s], %zu of %zu", fresh->id,
+		fresh->group, rollout->at + 1, rollout->fresh_count);
+	machine_step(machine);
+}
+
+static void tick(uv_timer_t *timer)
+{
+	struct rollout *rollout = timer->data;
+
+	if (rollout->is_over)
+		return;
+	if (rollout->phase == PHASE_UP)
+		check_up(rollout);
+	else
+		check_leaving(rollout);
+}
+
+void rollouts_machine_changed(struct control *control)
+{
+	/* Not at once: the caller is in the middle of a machine's step. */
+	for (struct rollout *rollout = control->rollouts; rollout; rollout = rollout->next)
+		uv_timer_start(&rollout->tick, tick, 0, TICK_MS);
+}
+
+bool rollout_is_active(const struct control *control, const struct app *app)
+{
+	for (const struct rollout *rollout = control->rollouts; rollout; rollout = rollout->next)
+		if (strcmp(rollout->app_name, app->record->name) == 0)
+			return true;
+	return false;
+}
+
+/* Addresses are given before the machines start, which learn them from their environment. */
+static int take_ips(struct rollout *rollout, struct err *err)
+{
+	struct control *control = rollout->control;
+	struct change change = {};
+	char text[ADDR_TEXT_LEN];
+	int r;
+
+	for (size_t i = 0; i < rollout->new_ip_count; i++)
+		change_put_ip(&change, rollout->new_ips[i]);
+	/* A number is given once, whatever becomes of the release. */
+	if (rollout->release) {
+		struct app *app = catalog_find_app(control, rollout->app_name);
+
+		app->record->last_release = rollout->release->number;
+		change_put_app(&change, app->record);
+	}
+	r = change_commit(control, &change, err);
+	if (r < 0)
+		return r;
+	if (rollout->new_ip_count)
+		api_stream_progress(rollout->stream, "Provisioning ips for %s", rollout->app_name);
+	for (size_t i = 0; i < rollout->new_ip_count; i++) {
+		struct ip_record *record = take_ptr(rollout->new_ips[i]);
+
+		api_stream_progress(rollout->stream, "  %s: %s",
+			record->type == IP_V6	      ? "Dedicated ipv6" :
+			record->type == IP_SHARED_V4 ? "Shared ipv4" :
+						       "Dedicated ipv4",
+			addr_format(&record->addr, text));
+		catalog_add_ip(control, record);
+	}
+	rollout->new_ip_count = 0;
+	return 0;
+}
+
+static void warn_of_tcp(const struct rollout *rollout)
+{
+	for (size_t s = 0; rollout->config && s < rollout->config->service_count; s++) {
+		const struct service *service = &rollout->config->services[s];
+
+		if (service->protocol == PROTOCOL_TCP && service->port_count)
+			api_stream_warning(rollout->stream, "the TCP service on port %u is not "
+				"served yet: this version forwards UDP", service->ports[0].range.first);
+	}
+}
+
+int rollout_begin(struct control *control, struct rollout_request *request, struct api_request *req,
+	const char **code, struct err *err)
+{
+	struct rollout *rollout = calloc(1, sizeof(*rollout));
+	int r;
+
+	*code = "failed";
+	if (!rollout)
+		return err_errno(err, -ENOMEM, "cannot begin");
+	rollout->control = control;
+	rollout->kind = request->kind;
+	rollout->app_name = strdup(request->app->record->name);
+	r = rollout->app_name ? rollout_plan(rollout, request, code, err) :
+				err_errno(err, -ENOMEM, "cannot begin");
+	if (r < 0) {
+		free_rollout(rollout);
+		return r;
+	}
+	rollout->stream = api_stream_begin(req);
+	uv_timer_init(control->loop, &rollout->tick);
+	rollout->tick.data = rollout;
+	rollout->next = control->rollouts;
+	control->rollouts = rollout;
+	warn_of_tcp(rollout);
+	if (take_ips(rollout, err) < 0) {
+		fail(rollout, "unavailable", err->text);
+		return 0;
+	}
+	uv_timer_start(&rollout->tick, tick, TICK_MS, TICK_MS);
+	make_next(rollout);
+	return 0;
+}
+
+void rollout_request_clear(struct rollout_request *request)
+{
+	config_free(request->config);
+	machine_record_free(request->machine);
+}
+
+void rollouts_free(struct control *control)
+{
+	while (control->rollouts) {
+		struct rollout *rollout = control->rollouts;
+
+		api_stream_fail(take_ptr(rollout->stream), 503, "unavailable",
+			"wherryd is being stopped; ask again", NULL);
+		end(rollout);
+	}
+}

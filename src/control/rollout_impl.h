@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of a rollout share: rollout.c runs it, rollout_plan.c decides what it is to do
+ * and refuses what cannot be done.
+ */
+#pragma once
+
+#include "control/control_impl.h"
+
+enum rollout_phase {
+	PHASE_UP,      /* new machines are made and come up, one after the other, out of service */
+	PHASE_LEAVING, /* the new ones serve; the old ones drain and go */
+};
+
+/* A machine to make: what distinguishes it from the others of the release. */
+struct fresh {
+	char *group;
+	char id[MACHINE_ID_LEN]; /* "" until it was made */
+};
+
+struct rollout {
+	struct rollout *next;
+	struct control *control;
+	enum rollout_kind kind;
+	enum rollout_phase phase;
+	char *app_name;
+	struct api_stream *stream;
+
+	struct app_record *record; /* as it will be */
+	struct release_record *release; /* a new one, or NULL */
+	struct app_config *config;	/* of the new release, or NULL */
+	struct ip_record **new_ips;
+	size_t new_ip_count;
+	struct machine_record *template; /* ROLLOUT_RUN: the machine to make; taken when made */
+
+	struct fresh *fresh;
+	size_t fresh_count, at;
+	char (*leaving)[MACHINE_ID_LEN];
+	size_t leaving_count;
+
+	uv_timer_t tick;
+	bool is_over;
+	uint64_t up_ms; /* since when the current machine is started; 0: not yet */
+	struct machine_sockets *sockets; /* of the current machine */
+};
+
+/*
+ * Fills a rollout from the request, changing nothing. On failure *@code is the API's.
+ */
+int rollout_plan(struct rollout *rollout, struct rollout_request *request, const char **code,
+	struct err *err);
+
+/* The record of the next machine to make; the caller owns it. */
+int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
+	struct machine_record **out, struct err *err);
+
+/* The config that counts for the rollout's machines: the new one or the current one. */
+const struct app_config *rollout_config(const struct rollout *rollout);

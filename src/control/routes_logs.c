@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Logs of an app's machines as a stream: what is there, by time, and with follow=1 what comes.
+ * The files are looked at a few times a second; a follower holds a place in each, nothing more.
+ */
+#include "control/routes.h"
+
+#include "machine/logs.h"
+
+#include <string.h>
+
+#define FOLLOW_MS     250
+#define LINES_DEFAULT 100
+#define LINES_MAX     10000
+
+struct place {
+	char machine_id[MACHINE_ID_LEN];
+	char *group;
+	char *dir;
+	struct logs_cursor cursor;
+};
+
+struct line {
+	char *timestamp;
+	json_t *json;
+};
+
+struct follower {
+	struct control *control;
+	struct api_stream *stream;
+	uv_timer_t timer;
+	char *app;
+	char machine_id[MACHINE_ID_LEN]; /* "": all of the app */
+	unsigned int lines;		 /* of the first look at a machine */
+	struct place *places;
+	size_t place_count;
+	struct line *batch; /* of one look, to be sorted by time */
+	size_t batch_count;
+	const struct place *reading;
+};
+
+static void free_follower(uv_handle_t *handle)
+{
+	struct follower *follower = handle->data;
+
+	for (size_t i = 0; i < follower->place_count; i++) {
+		free(follower->places[i].group);
+		free(follower->places[i].dir);
+	}
+	free(follower->places);
+	free(follower->batch);
+	free(follower->app);
+	free(follower);
+}
+
+static void end(struct follower *follower)
+{
+	api_stream_end(take_ptr(follower->stream));
+	uv_timer_stop(&follower->timer);
+	uv_close((uv_handle_t *)&follower->timer, free_follower);
+}
+
+static void collect(void *arg, const struct log_line *line)
+{
+	struct follower *follower = arg;
+	const struct place *place = follower->reading;
+	struct line *batch;
+
+	if ((follower->batch_count & (follower->batch_count + 1)) == 0) {
+		batch = realloc(follower->batch, (follower->batch_count * 2 + 2) * sizeof(*batch));
+		if (!batch)
+			return;
+		follower->batch = batch;
+	}
+	batch = &follower->batch[follower->batch_count++];
+	batch->timestamp = strdup(line->timestamp);
+	batch->json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "timestamp",
+		line->timestamp, "level", strcmp(line->stream, "stderr") == 0 ? "error" : "info",
+		"instance", place->machine_id, "region", follower->control->config.region, "message",
+		line->message, "meta", "stream", line->stream, "group", place->group);
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+	const struct line *left = a, *right = b;
+
+	return strcmp(left->timestamp ? left->timestamp : "", right->timestamp ? right->timestamp : "");
+}
+
+static struct place *find_place(struct follower *follower, const struct machine *machine)
+{
+	struct place *places;
+
+	for (size_t i = 0; i < follower->place_count; i++)
+		if (strcmp(follower->places[i].machine_id, machine->record->id) == 0)
+			return &follower->places[i];
+	places = realloc(follower->places, (follower->place_count + 1) * sizeof(*places));
+	if (!places)
+		return NULL;
+	follower->places = places;
+	places = &places[follower->place_count++];
+	*places = (struct place){
+		.group = strdup(machine->record->group),
+		.dir = machine_dir(follower->control, machine->record->id),
+	};
+	memcpy(places->machine_id, machine->record->id, sizeof(places->machine_id));
+	if (places->dir && follower->lines)
+		logs_seek_tail(places->dir, follower->lines, &places->cursor);
+	return places;
+}
+
+static void look(struct follower *follower)
+{
+	const struct control *control = follower->control;
+
+	for (size_t i = 0; i < control->machine_count; i++) {
+		const struct machine *machine = control->machines[i];
+		struct place *place;
+
+		if (strcmp(machine->record->app, follower->app) != 0 ||
+			(follower->machine_id[0] &&
+				strcmp(machine->record->id, follower->machine_id) != 0))
+			continue;
+		place = find_place(follower, machine);
+		if (!place || !place->dir)
+			continue;
+		follower->reading = place;
+		logs_read(place->dir, &place->cursor, collect, follower);
+	}
+	/* Machines that come while it follows are read from their beginning. */
+	follower->lines = 0;
+	if (follower->batch_count)
+		qsort(follower->batch, follower->batch_count, sizeof(*follower->batch), compare_lines);
+	for (size_t i = 0; i < follower->batch_count; i++) {
+		if (follower->batch[i].json)
+			api_stream_send(follower->stream, follower->batch[i].json);
+		free(follower->batch[i].timestamp);
+	}
+	follower->batch_count = 0;
+}
+
+static void tick(uv_timer_t *timer)
+{
+	struct follower *follower = timer->data;
+
+	if (api_stream_is_closed(follower->stream))
+		end(follower);
+	else
+		look(follower);
+}
+
+void routes_logs(struct api_request *req, void *arg)
+{
+	struct control *control = arg;
+	struct app *app = routes_app(control, req);
+	const char *id = api_request_query(req, "machine"), *lines = api_request_query(req, "lines");
+	const char *follow = api_request_query(req, "follow");
+	struct machine *machine = NULL;
+	struct follower *follower;
+	unsigned long count = lines ? strtoul(lines, NULL, 10) : LINES_DEFAULT;
+	size_t matches;
+
+	if (!app)
+		return;
+	if (id && *id) {
+		machine = machine_find_prefix(control, id, &matches);
+		if (!machine || strcmp(machine->record->app, app->record->name) != 0) {
+			api_reply_error(req, 404, "not_found", "the app has no such machine; wherry "
+				"machine list shows those it has", NULL);
+			return;
+		}
+	}
+	follower = calloc(1, sizeof(*follower));
+	if (!follower || !(follower->app = strdup(app->record->name))) {
+		free(follower);
+		api_reply_error(req, 500, "failed", "out of memory", NULL);
+		return;
+	}
+	follower->control = control;
+	follower->lines = (unsigned int)(count > LINES_MAX ? LINES_MAX : count);
+	if (machine)
+		memcpy(follower->machine_id, machine->record->id, sizeof(follower->machine_id));
+	uv_timer_init(control->loop, &follower->timer);
+	/* A follower must not keep a daemon that is being stopped. */
+	uv_unref((uv_handle_t *)&follower->timer);
+	follower->timer.data = follower;
+	follower->stream = api_stream_begin(req);
+	look(follower);
+	if (follow && strcmp(follow, "1") == 0)
+		uv_timer_start(&follower->timer, tick, FOLLOW_MS, FOLLOW_MS);
+	else
+		end(follower);
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the catalog and the machines' states to what the fabric serves. Everything is worked out
+ * anew each time and handed over whole; the fabric writes what differs.
+ */
+#include "control/control_impl.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What fabric_apply() takes, and the memory behind it. */
+struct plan {
+	struct fabric_group *groups;
+	size_t group_count;
+	struct fabric_service *services;
+	size_t service_count;
+	struct addr *addrs;
+	size_t addr_count;
+};
+
+static void plan_clear(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->group_count; i++) {
+		free((void *)plan->groups[i].name);
+		free((void *)plan->groups[i].machine_ids);
+	}
+	free(plan->groups);
+	free(plan->services);
+	free(plan->addrs);
+}
+
+/* A machine that belongs to the app's service, whether or not it can serve now. */
+static bool is_member(const struct machine *machine, const struct app *app,
+	const struct service *service)
+{
+	return machine->is_served && !machine->record->is_held &&
+	       strcmp(machine->record->app, app->record->name) == 0 &&
+	       service_in_group(service, machine->record->group);
+}
+
+static bool takes_new_flows(const struct machine *machine)
+{
+	return machine->state == STATE_STARTED && !machine->is_draining &&
+	       machine->record->wish == WISH_STARTED;
+}
+
+/*
+ * Machines for new flows. While a program is being restarted its machine keeps its place when no
+ * other can take over: its kernel answers that the port is closed, and its flows stay with it.
+ */
+static int find_machines(const struct control *control, const struct app *app,
+	const struct service *service, const char ***out, size_t *count)
+{
+	const char **ids = calloc(control->machine_count + 1, sizeof(*ids));
+	size_t ready = 0;
+
+	if (!ids)
+		return -ENOMEM;
+	for (size_t i = 0; i < control->machine_count; i++)
+		if (is_member(control->machines[i], app, service) &&
+			takes_new_flows(control->machines[i]))
+			ids[ready++] = control->machines[i]->record->id;
+	for (size_t i = 0; i < control->machine_count && ready == 0; i++)
+		if (is_member(control->machines[i], app, service) &&
+			control->machines[i]->state == STATE_FAILED &&
+			control->machines[i]->record->wish == WISH_STARTED) {
+			ids[ready++] = control->machines[i]->record->id;
+			break;
+		}
+	*out = ids;
+	*count = ready;
+	return 0;
+}
+
+static char *group_name(const struct app *app, const struct service *service)
+{
+	struct buf name = {};
+
+	buf_addf(&name, "%s/", app->record->name);
+	for (size_t i = 0; i < service->processes.count; i++)
+		buf_addf(&name, "%s%s", i ? "+" : "", service->processes.items[i]);
+	return buf_take(&name);
+}
+
+/* The index of the service's group in the plan, made when it is not there. */
+static int plan_group(struct plan *plan, const struct control *control, const struct app *app,
+	const struct service *service, size_t first_of_app, size_t *out)
+{
+	_free_ char *name = group_name(app, service);
+	struct fabric_group *groups;
+	const char **ids;
+	size_t count;
+	int r;
+
+	for (size_t i = first_of_app; i < plan->group_count; i++)
+		if (strcmp(plan->groups[i].name, name) == 0) {
+			*out = i;
+			return 0;
+		}
+	groups = realloc(plan->groups, (plan->group_count + 1) * sizeof(*groups));
+	if (!groups)
+		return -ENOMEM;
+	plan->groups = groups;
+	r = find_machines(control, app, service, &ids, &count);
+	if (r < 0)
+		return r;
+	groups[plan->group_count] = (struct fabric_group){
+		.name = take_ptr(name),
+		.machine_ids = ids,
+		.machine_count = count,
+	};
+	*out = plan->group_count++;
+	return 0;
+}
+
+static int plan_service(struct plan *plan, const struct service *service, size_t group,
+	const struct addr *addr)
+{
+	struct fabric_service *services;
+
+	services = realloc(plan->services,
+		(plan->service_count + service->port_count) * sizeof(*services));
+	if (!services)
+		return -ENOMEM;
+	plan->services = services;
+	for (size_t i = 0; i < service->port_count; i++)
+		services[plan->service_count++] = (struct fabric_service){
+			.addr = *addr,
+			.protocol = service->protocol,
+			.range = service->ports[i].range,
+			.group = group,
+		};
+	return 0;
+}
+
+static int plan_app(struct plan *plan, const struct control *control, const struct app *app)
+{
+	const size_t first_of_app = plan->group_count;
+
+	for (size_t s = 0; app->config && s < app->config->service_count; s++) {
+		const struct service *service = &app->config->services[s];
+		size_t group = 0;
+		int r;
+
+		if (service->protocol != PROTOCOL_UDP)
+			continue; /* TCP goes through the proxy */
+		r = plan_group(plan, control, app, service, first_of_app, &group);
+		for (size_t i = 0; i < control->ip_count && r == 0; i++)
+			if (control->ips[i]->type == IP_V4 &&
+				strcmp(control->ips[i]->app, app->record->name) == 0)
+				r = plan_service(plan, service, group, &control->ips[i]->addr);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int plan_build(struct plan *plan, const struct control *control)
+{
+	plan->addrs = calloc(control->ip_count + 1, sizeof(*plan->addrs));
+	if (!plan->addrs)
+		return -ENOMEM;
+	for (size_t i = 0; i < control->ip_count; i++) {
+		const struct addr *addr = &control->ips[i]->addr;
+
+		if (addr->family == AF_INET && (!plan->addr_count ||
+			!addr_equal(&plan->addrs[plan->addr_count - 1], addr)))
+			plan->addrs[plan->addr_count++] = *addr;
+	}
+	for (size_t i = 0; i < control->app_count; i++) {
+		int r = plan_app(plan, control, control->apps[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int serve_apply(struct control *control, struct err *err)
+{
+	_cleanup_(plan_clear) struct plan plan = {};
+	int r;
+
+	/* Not before everything that may be serving already was looked at. */
+	if (!control->is_ready)
+		return 0;
+	r = plan_build(&plan, control);
+	if (r < 0)
+		return err_errno(err, r, "cannot work out the services");
+	return fabric_apply(control->fabric, plan.groups, plan.group_count, plan.services,
+		plan.service_count, plan.addrs, plan.addr_count, err);
+}
+
+void serve(struct control *control)
+{
+	struct err err;
+
+	if (serve_apply(control, &err) < 0)
+		log_error("data-plane-not-updated", "reason=\"%s\"", err.text);
+}
+
+int serve_machine(struct machine *machine, struct err *err)
+{
+	struct control *control = machine->control;
+	const struct machine_record *record = machine->record;
+	const struct ip_record *public = addresses_find(control, record->app, IP_V4);
+	struct fabric_machine entry = {
+		.id = record->id,
+		.ifindex = (unsigned int)machine->net.ifindex,
+		.netns_id = machine->net.netns_id,
+		.primary = network_primary(&record->network),
+		.service = network_service(&record->network),
+	};
+	int r;
+
+	if (public)
+		entry.public_addr = public->addr;
+	memcpy(entry.mac, machine->net.mac, sizeof(entry.mac));
+	memcpy(entry.gateway_mac, machine->net.gateway_mac, sizeof(entry.gateway_mac));
+	r = fabric_machine_set(control->fabric, &entry, NULL, err);
+	if (r == 0)
+		machine->is_served = true;
+	return r;
+}
+
+void serve_forget(struct machine *machine)
+{
+	struct err err;
+
+	machine->is_served = false;
+	if (fabric_machine_remove(machine->control->fabric, machine->record->id, &err) < 0)
+		log_error("data-plane-not-updated", "machine=%s reason=\"%s\"", machine->record->id,
+			err.text);
+}
+
+bool serve_has_others(const struct machine *machine)
+{
+	const struct control *control = machine->control;
+	const struct app *app = catalog_find_app(control, machine->record->app);
+	bool has_services = false;
+
+	for (size_t s = 0; app && app->config && s < app->config->service_count; s++) {
+		const struct service *service = &app->config->services[s];
+		bool has_other = false;
+
+		if (service->protocol != PROTOCOL_UDP || !is_member(machine, app, service))
+			continue;
+		has_services = true;
+		for (size_t i = 0; i < control->machine_count && !has_other; i++)
+			has_other = control->machines[i] != machine &&
+				    is_member(control->machines[i], app, service) &&
+				    takes_new_flows(control->machines[i]);
+		if (!has_other)
+			return false;
+	}
+	return has_services;
+}
+
+/* Claims */
+
+static const struct service_port *find_overlap(const struct app_config *config,
+	enum protocol protocol, struct port_range range)
+{
+	for (size_t s = 0; config && s < config->service_count; s++)
+		for (size_t i = 0; i < config->services[s].port_count; i++) {
+			const struct service_port *port = &config->services[s].ports[i];
+
+			if (config->services[s].protocol == protocol &&
+				port->range.first <= range.last && range.first <= port->range.last)
+				return port;
+		}
+	return NULL;
+}
+
+/* Whether any number of apps can share the port, told apart by what the client asks for. */
+static bool is_shared_by_name(const struct service_port *port)
+{
+	return port->handlers & (HANDLER_TLS | HANDLER_HTTP);
+}
+
+static int check_claim(const struct control *control, const struct app *app,
+	const struct ip_record *ip, enum protocol protocol, const struct service_port *port,
+	struct err *err)
+{
+	for (size_t i = 0; i < control->ip_count; i++) {
+		const struct ip_record *other = control->ips[i];
+		const struct service_port *taken;
+		char text[ADDR_TEXT_LEN];
+		struct app *owner;
+
+		if (!addr_equal(&other->addr, &ip->addr) ||
+			strcmp(other->app, app->record->name) == 0)
+			continue;
+		owner = catalog_find_app(control, other->app);
+		taken = owner ? find_overlap(owner->config, protocol, port->range) : NULL;
+		/* What shared IPv4 carries for names and what it does not is the proxy's to say. */
+		if (!taken || is_shared_by_name(port) || is_shared_by_name(taken) ||
+			ip->type == IP_SHARED_V4)
+			continue;
+		return err_set(err, -EADDRINUSE, "%s port %u of %s belongs to app %s; use another "
+			"port, or an address of your own (wherry ips allocate-v4 -a %s)",
+			protocol == PROTOCOL_UDP ? "UDP" : "TCP", port->range.first,
+			addr_format(&ip->addr, text), other->app, app->record->name);
+	}
+	return 0;
+}
+
+int serve_check_claims(const struct control *control, const struct app *app,
+	const struct app_config *config, struct err *err)
+{
+	for (size_t i = 0; i < control->ip_count; i++) {
+		if (strcmp(control->ips[i]->app, app->record->name) != 0)
+			continue;
+		for (size_t s = 0; s < config->service_count; s++)
+			for (size_t p = 0; p < config->services[s].port_count; p++) {
+				int r = check_claim(control, app, control->ips[i],
+					config->services[s].protocol, &config->services[s].ports[p],
+					err);
+
+				if (r < 0)
+					return r;
+			}
+	}
+	return 0;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The documents of the API (docs/api.md). Field names are flyctl's where it has them.
+ */
+#include "control/control_impl.h"
+
+#include "base/buf.h"
+#include "control/doctor.h"
+
+#include <string.h>
+
+
+static json_t *text_of(const struct addr *addr)
+{
+	char text[ADDR_TEXT_LEN];
+
+	return json_string(addr_format(addr, text));
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+json_t *view_ip(const struct ip_record *record)
+{
+	return json_pack("{s:o, s:o, s:s, s:s, s:s}", "ID", text_of(&record->addr), "Address",
+		text_of(&record->addr), "Type", ip_type_name(record->type), "Region", "global",
+		"CreatedAt", record->created_at);
+}
+
+static bool is_of(const struct machine *machine, const struct app *app)
+{
+	return strcmp(machine->record->app, app->record->name) == 0;
+}
+
+static const char *app_status(const struct control *control, const struct app *app)
+{
+	if (!app->release)
+		return "pending";
+	for (size_t i = 0; i < control->machine_count; i++)
+		if (is_of(control->machines[i], app) && control->machines[i]->state == STATE_STARTED)
+			return "deployed";
+	return "suspended";
+}
+
+json_t *view_app(const struct control *control, const struct app *app, bool with_machines)
+{
+	const struct app_record *record = app->record;
+	json_t *json = json_pack("{s:s, s:s, s:s, s:b, s:s, s:{s:s}, s:o, s:o, s:s}", "ID",
+		record->name, "Name", record->name, "Status", app_status(control, app), "Deployed",
+		app->release != NULL, "Hostname", "", "Organization", "Slug", "personal",
+		"CurrentRelease", record->release ? json_integer(record->release) : json_null(),
+		"ImageRef", text_or_null(app->release ? app->release->image : NULL), "CreatedAt",
+		record->created_at);
+	json_t *machines;
+
+	if (!with_machines)
+		return json;
+	machines = json_array();
+	for (size_t i = 0; i < control->machine_count; i++)
+		if (is_of(control->machines[i], app))
+			json_array_append_new(machines, view_machine(control->machines[i]));
+	json_object_set_new(json, "Machines", machines);
+	return json;
+}
+
+/* "registry/name:tag@sha256:..." as its parts. */
+static json_t *image_ref(const char *image)
+{
+	_free_ char *repository = strdup(image ? image : "");
+	char *digest, *tag, *slash;
+	json_t *json;
+
+	if (!image || !repository)
+		return json_null();
+	digest = strchr(repository, '@');
+	if (digest)
+		*digest++ = '\0';
+	slash = strrchr(repository, '/');
+	tag = strrchr(slash ? slash : repository, ':');
+	if (tag)
+		*tag++ = '\0';
+	json = json_pack("{s:s, s:s, s:s}", "repository", repository, "tag",
+		tag ? tag : "latest", "digest", digest ? digest : "");
+	return json;
+}
+
+static json_t *machine_config(const struct machine_record *record)
+{
+	json_t *env = json_object(), *command = json_array();
+
+	for (size_t i = 0; i < record->env_count; i++)
+		json_object_set_new(env, record->env[i].name, json_string(record->env[i].value));
+	for (size_t i = 0; i < record->command.count; i++)
+		json_array_append_new(command, json_string(record->command.items[i]));
+	return json_pack("{s:o, s:o, s:{s:o}, s:{s:s}}", "image", text_or_null(record->image), "env",
+		env, "init", "cmd", command, "restart", "policy", "on-failure");
+}
+
+static json_t *machine_events(const struct machine *machine)
+{
+	json_t *history = machine_state_to_json(&machine->history);
+	json_t *events = json_incref(json_object_get(history, "events"));
+
+	json_decref(history);
+	return events;
+}
+
+static json_t *machine_addresses(const struct machine_record *record)
+{
+	struct addr gateway = network_gateway(&record->network);
+	struct addr primary = network_primary(&record->network);
+	struct addr service = network_service(&record->network);
+	char network[PREFIX_TEXT_LEN];
+
+	return json_pack("{s:o, s:o, s:o, s:s}", "primary", text_of(&primary), "service",
+		text_of(&service), "gateway", text_of(&gateway), "network",
+		prefix_format(&record->network, network));
+}
+
+static char *netns_path(const struct machine *machine)
+{
+	char name[MACHINE_NETNS_LEN], *path = NULL;
+
+	if (machine->record->kind == MACHINE_ATTACHED)
+		return machine->record->netns ? strdup(machine->record->netns) : NULL;
+	if (asprintf(&path, "/run/netns/%s", machine_netns_name(machine->record->id, name)) < 0)
+		return NULL;
+	return path;
+}
+
+static json_t *machine_sockets(const struct machine *machine)
+{
+	_cleanup_(machine_sockets_closep) struct machine_sockets *sockets = NULL;
+	_free_ struct machine_socket *list = NULL;
+	_free_ char *path = netns_path(machine);
+	json_t *json = json_array();
+	size_t count = 0;
+
+	if (machine->state != STATE_STARTED || !path ||
+		machine_sockets_open(&sockets, path, NULL) < 0 ||
+		machine_sockets_list(sockets, &list, &count, NULL) < 0)
+		return json;
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(json, json_pack("{s:s, s:o, s:i}", "protocol",
+			list[i].protocol == PROTOCOL_UDP ? "udp" : "tcp", "address",
+			text_of(&list[i].addr), "port", list[i].port));
+	return json;
+}
+
+json_t *view_machine(const struct machine *machine)
+{
+	const struct machine_record *record = machine->record;
+	const struct machine_state_record *history = &machine->history;
+	const bool has_program = record->kind != MACHINE_ATTACHED;
+	_free_ char *path = netns_path(machine);
+	char container[32];
+	json_t *json;
+
+	snprintf(container, sizeof(container), "wherry-%s", record->id);
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:i}", "id",
+		record->id, "name", record->name, "state", machine_state_name(machine), "region",
+		machine->control->config.region, "app", record->app, "kind",
+		machine_kind_name(record->kind), "process_group", record->group, "instance_id",
+		record->id, "private_ip", text_of(&record->private_v6), "created_at",
+		record->created_at, "updated_at", record->updated_at, "release", record->release);
+	json_object_set_new(json, "image_ref", image_ref(record->image));
+	json_object_set_new(json, "config", machine_config(record));
+	json_object_set_new(json, "addresses", machine_addresses(record));
+	json_object_set_new(json, "netns", text_or_null(path));
+	json_object_set_new(json, "pid",
+		machine->run.pid && machine->state == STATE_STARTED && has_program ?
+			json_integer(machine->run.pid) : json_null());
+	json_object_set_new(json, "container",
+		record->kind == MACHINE_IMAGE ? json_string(container) : json_null());
+	json_object_set_new(json, "managed", json_boolean(record->is_managed));
+	json_object_set_new(json, "draining", json_boolean(machine->is_draining));
+	json_object_set_new(json, "restarts", json_integer(history->restarts));
+	json_object_set_new(json, "exit_code",
+		history->has_exit_code ? json_integer(history->exit_code) : json_null());
+	json_object_set_new(json, "failure", text_or_null(machine->failure));
+	json_object_set_new(json, "checks", json_array());
+	json_object_set_new(json, "sockets", machine_sockets(machine));
+	json_object_set_new(json, "events", machine_events(machine));
+	return json;
+}
+
+static json_t *service_ports(const struct service *service)
+{
+	json_t *ports = json_array();
+
+	for (size_t i = 0; i < service->port_count; i++) {
+		const struct port_range range = service->ports[i].range;
+
+		json_array_append_new(ports, range.first == range.last ?
+			json_sprintf("%u", range.first) :
+			json_sprintf("%u-%u", range.first, range.last));
+	}
+	return ports;
+}
+
+static json_t *service_handlers(const struct service *service, bool *force_https)
+{
+	static const struct {
+		enum handler handler;
+		const char *name;
+	} names[] = {
+		{HANDLER_TLS, "TLS"},
+		{HANDLER_HTTP, "HTTP"},
+		{HANDLER_PG_TLS, "PG_TLS"},
+		{HANDLER_PROXY_PROTO, "PROXY_PROTO"},
+	};
+	json_t *handlers = json_array();
+	unsigned int all = 0;
+
+	*force_https = false;
+	for (size_t i = 0; i < service->port_count; i++) {
+		all |= service->ports[i].handlers;
+		*force_https |= service->ports[i].force_https;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (all & names[i].handler)
+			json_array_append_new(handlers, json_string(names[i].name));
+	return handlers;
+}
+
+static unsigned int service_machines(const struct control *control, const struct app *app,
+	const struct service *service)
+{
+	unsigned int count = 0;
+
+	for (size_t i = 0; i < control->machine_count; i++)
+		if (is_of(control->machines[i], app) &&
+			control->machines[i]->state == STATE_STARTED &&
+			!control->machines[i]->record->is_held &&
+			service_in_group(service, control->machines[i]->record->group))
+			count++;
+	return count;
+}
+
+static json_t *view_service(const struct control *control, const struct app *app,
+	const struct service *service)
+{
+	const bool is_udp = service->protocol == PROTOCOL_UDP;
+	const struct ip_record *dedicated = addresses_find(control, app->record->name, IP_V4);
+	_cleanup_(buf_clear) struct buf groups = {};
+	json_t *addresses = json_array(), *handlers;
+	const char *note = "";
+	bool force_https;
+
+	for (size_t i = 0; i < service->processes.count; i++)
+		buf_addf(&groups, "%s%s", i ? "," : "", service->processes.items[i]);
+	for (size_t i = 0; is_udp && i < control->ip_count; i++)
+		if (control->ips[i]->type == IP_V4 &&
+			strcmp(control->ips[i]->app, app->record->name) == 0)
+			json_array_append_new(addresses, text_of(&control->ips[i]->addr));
+	if (!is_udp)
+		note = "TCP is not served yet: this version forwards UDP";
+	else if (!dedicated)
+		note = "UDP needs a dedicated IPv4; wherry ips allocate-v4 gives one";
+	handlers = service_handlers(service, &force_https);
+	return json_pack("{s:s, s:o, s:i, s:o, s:b, s:s, s:[s], s:i, s:o, s:b, s:s}", "Protocol",
+		is_udp ? "udp" : "tcp", "Ports", service_ports(service), "InternalPort",
+		service->internal_port, "Handlers", handlers, "ForceHTTPS", force_https,
+		"ProcessGroup", groups.data ? groups.data : "", "Regions", control->config.region,
+		"Machines", service_machines(control, app, service), "Addresses", addresses, "Served",
+		is_udp && dedicated, "Note", note);
+}
+
+json_t *view_services(const struct control *control, const struct app *app)
+{
+	json_t *services = json_array();
+
+	for (size_t s = 0; app->config && s < app->config->service_count; s++)
+		json_array_append_new(services,
+			view_service(control, app, &app->config->services[s]));
+	return services;
+}
+
+json_t *view_counters(const struct control *control)
+{
+	uint64_t verdicts[WHERRY_VERDICT_COUNT] = {};
+	json_t *drops = json_object(), *passed = json_object(), *machines = json_object();
+
+	fabric_verdicts(control->fabric, verdicts);
+	for (unsigned int i = 0; i < WHERRY_VERDICT_COUNT; i++)
+		json_object_set_new(fabric_verdict_is_drop(i) ? drops : passed,
+			fabric_verdict_name(i), json_integer((json_int_t)verdicts[i]));
+	for (size_t i = 0; i < control->machine_count; i++) {
+		const char *id = control->machines[i]->record->id;
+		struct wherry_traffic traffic;
+
+		if (fabric_machine_traffic(control->fabric, id, &traffic) == 0)
+			json_object_set_new(machines, id, json_pack("{s:I, s:I, s:I, s:I}",
+				"rx_packets", (json_int_t)traffic.rx_packets,
+				"rx_bytes", (json_int_t)traffic.rx_bytes,
+				"tx_packets", (json_int_t)traffic.tx_packets,
+				"tx_bytes", (json_int_t)traffic.tx_bytes));
+	}
+	return json_pack("{s:o, s:o, s:o}", "drops", drops, "passed", passed, "machines", machines);
+}
+
+json_t *view_info(const struct control *control)
+{
+	json_t *roles = json_array();
+	char host[256] = "";
+
+	if (control->config.is_edge)
+		json_array_append_new(roles, json_string("edge"));
+	if (control->config.is_worker)
+		json_array_append_new(roles, json_string("worker"));
+	gethostname(host, sizeof(host) - 1);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:o}", "name", "wherryd",
+		"version", WHERRY_VERSION, "commit", WHERRY_COMMIT, "pid", (int)getpid(), "host",
+		host, "region", control->config.region, "roles", roles, "started_at",
+		control->started_at, "config", host_config_to_json(&control->config));
+}
+
+/* Doctor */
+
+static size_t single_udp_ports(const struct app *app, const struct machine *machine,
+	struct port_range *ports, size_t max)
+{
+	size_t count = 0;
+
+	for (size_t s = 0; app && app->config && s < app->config->service_count; s++) {
+		const struct service *service = &app->config->services[s];
+
+		if (service->protocol != PROTOCOL_UDP ||
+			!service_in_group(service, machine->record->group))
+			continue;
+		for (size_t p = 0; p < service->port_count && count < max; p++)
+			ports[count++] = service->ports[p].range;
+	}
+	return count;
+}
+
+#define DOCTOR_PORTS_MAX 32 /* looked at per machine */
+
+json_t *view_doctor(const struct control *control)
+{
+	_cleanup_(doctor_report_clear) struct doctor_report report = {};
+	_free_ struct doctor_machine *machines = calloc(control->machine_count + 1, sizeof(*machines));
+	_free_ struct port_range *ports =
+		calloc(control->machine_count + 1, DOCTOR_PORTS_MAX * sizeof(*ports));
+	struct doctor_options options = {
+		.public = control->public.name[0] ? &control->public : NULL,
+		.public_problem = "the public interface was not found",
+		.pools = control->pools,
+		.pool_count = control->pool_count,
+		.machine_pool = control->config.machine_pool,
+		.nameserver_count = control->config.nameserver_count,
+		.state_dir = control->state_dir,
+		.bpf_dir = control->bpf_dir,
+		.machines = machines,
+	};
+	unsigned int mtu = control->public.mtu_bytes ? control->public.mtu_bytes : 1500;
+	json_t *checks = json_array();
+
+	for (size_t i = 0; machines && ports && i < control->machine_count; i++) {
+		const struct machine *machine = control->machines[i];
+		struct port_range *own = ports + options.machine_count * DOCTOR_PORTS_MAX;
+
+		if (machine->state != STATE_STARTED)
+			continue;
+		machines[options.machine_count++] = (struct doctor_machine){
+			.id = machine->record->id,
+			.netns_path = netns_path(machine),
+			.primary = network_primary(&machine->record->network),
+			.service = network_service(&machine->record->network),
+			.udp_ports = own,
+			.udp_port_count = single_udp_ports(
+				catalog_find_app(control, machine->record->app), machine, own,
+				DOCTOR_PORTS_MAX),
+		};
+	}
+	doctor_run(&options, &report);
+	for (size_t i = 0; i < options.machine_count; i++)
+		free((void *)machines[i].netns_path);
+	for (size_t i = 0; i < report.count; i++)
+		json_array_append_new(checks, json_pack("{s:s, s:s, s:s}", "name",
+			report.checks[i].name, "status",
+			doctor_status_name(report.checks[i].status), "message",
+			report.checks[i].message ? report.checks[i].message : ""));
+	/* One host: nothing is put around a packet. IP and UDP headers are 28 bytes. */
+	return json_pack("{s:o, s:{s:i, s:i, s:i}, s:o}", "checks", checks, "mtu", "public_bytes",
+		mtu, "machine_bytes", mtu, "payload_bytes", mtu - 28, "counters",
+		view_counters(control));
+}
