@@ -83,6 +83,12 @@ class scanner
 		return set.find(c) != std::string_view::npos;
 	}
 
+	static bool begins_name(char c)
+	{
+		return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		       is_one_of(c, "-_\"'");
+	}
+
 	bool next_is(std::string_view what) const
 	{
 		return text_.compare(at_, what.size(), what) == 0;
@@ -129,8 +135,10 @@ class scanner
 			advance(1);
 		while (next_is(" ") || next_is("\t"))
 			advance(1);
-		if (at_ < text_.size() && is_one_of(text_[at_], "[{}=,.#\r\n"))
-			throw refusal{line_, column_, "expected the name of the section"};
+		if (at_ < text_.size() && text_[at_] != ']' && !begins_name(text_[at_]))
+			throw refusal{line_, column_,
+				"expected the name of a section: letters, digits, - and _, or "
+				"quotes"};
 	}
 
 	void punctuation(char c)
