@@ -13,6 +13,7 @@
 #include "model/suggest.h"
 
 #define MAX_QUOTED_LEN 40
+#define MAX_LISTED     10
 
 /* Adds @text, cut between two characters and marked with "..." when it is long. */
 static void add_cut(struct buf *out, const char *text)
@@ -159,8 +160,9 @@ static void warn_unknown_key(struct diagnostics *diags, const struct toml_node *
 	plain_len = text.len;
 	add_suggestion(&text, node->key, known, count);
 	if (text.len == plain_len) {
-		buf_adds(&text, "; known here are ");
-		add_choices(&text, known, count);
+		buf_adds(&text,
+			count > MAX_LISTED ? "; among those known here are " : "; known here are ");
+		add_choices(&text, known, count > MAX_LISTED ? MAX_LISTED : count);
 	}
 	diagnostics_add(diags, SEVERITY_WARNING, node->key_line, node->key_column, text.data);
 }

@@ -323,13 +323,20 @@ int set_error(struct toml_error *error, unsigned int line, unsigned int column, 
 std::string reword(std::string_view text)
 {
 	constexpr std::string_view prefix = "Error while parsing ";
+	constexpr std::string_view early_end = "encountered end-of-file";
 	size_t colon = text.find(": ");
-	std::string what;
+	std::string_view where, what;
 
-	if (text.substr(0, prefix.size()) != prefix || colon == std::string_view::npos)
+	if (text.find("TOML_MAX_NESTED_VALUES") != text.npos)
+		return "values are nested more than 64 deep";
+	if (text.substr(0, prefix.size()) != prefix || colon == text.npos)
 		return std::string(text);
-	what = text.substr(prefix.size(), colon - prefix.size());
-	return std::string(text.substr(colon + 2)) + ", in a " + what;
+	where = text.substr(prefix.size(), colon - prefix.size());
+	what = text.substr(colon + 2);
+	if (what == early_end)
+		what = "the text ends too early";
+	return std::string(what) + (where.find_first_of("aeiou") == 0 ? ", in an " : ", in a ") +
+	       std::string(where);
 }
 
 struct tree_deleter {

@@ -44,7 +44,7 @@ struct toml_node {
 
 struct toml_error {
 	unsigned int line, column; /* 0: the text as a whole */
-	char message[256];	   /* "expected '=', saw '\n', in a key-value pair"; any bytes */
+	char message[256];	   /* "the text ends too early, in an array"; any bytes */
 };
 
 /*
