@@ -19,7 +19,7 @@
 
 #include "base/buf.h"
 #include "model/config.h"
-#include "tests/json_to_toml.h"
+#include "../json_to_toml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
