@@ -9,6 +9,7 @@
 
 #include "model/config_memory.h"
 #include "model/config_parts.h"
+#include "model/duration.h"
 
 #define SERVICE_CHECK_MIN_MS  1000
 #define SERVICE_CHECK_MAX_MS  60000
@@ -157,24 +158,28 @@ static void set_defaults(struct check *check, enum check_type type)
 	check->grace_period_ms = 1000;
 }
 
+/* Who writes 10 means seconds, as a rule. */
+static const char *bare_number_hint(const struct toml_node *node)
+{
+	return node->type == TOML_INTEGER ? " (a bare number is milliseconds)" : "";
+}
+
 /* Checks of services are put into bounds, with a warning, as those files are out there. */
 static void read_clamped(struct diagnostics *diags, const struct toml_node *table, const char *key,
 	bool zero_is_allowed, unsigned int *out)
 {
 	const struct toml_node *node = toml_get(table, key);
-	const char *hint =
-		node && node->type == TOML_INTEGER ? " (a bare number is milliseconds)" : "";
 	int64_t ms;
 
 	if (!read_duration_ms(diags, table, key, BARE_MILLISECONDS, &ms))
 		return;
 	if (ms < SERVICE_CHECK_MIN_MS && !(ms == 0 && zero_is_allowed)) {
 		report_value(diags, SEVERITY_WARNING, node, "at least 1s is possible, 1s is used%s",
-			hint);
+			bare_number_hint(node));
 		ms = SERVICE_CHECK_MIN_MS;
 	} else if (ms > SERVICE_CHECK_MAX_MS) {
 		report_value(diags, SEVERITY_WARNING, node,
-			"at most 60s is possible, 60s is used%s", hint);
+			"at most 60s is possible, 60s is used%s", bare_number_hint(node));
 		ms = SERVICE_CHECK_MAX_MS;
 	}
 	*out = (unsigned int)ms;
@@ -211,14 +216,15 @@ static void read_bounded(struct diagnostics *diags, const struct toml_node *tabl
 	int64_t min_ms, int64_t max_ms, unsigned int *out)
 {
 	const struct toml_node *node = toml_get(table, key);
+	char min[DURATION_TEXT_LEN], max[DURATION_TEXT_LEN];
 	int64_t ms;
 
 	if (!read_duration_ms(diags, table, key, BARE_MILLISECONDS, &ms))
 		return;
 	if (ms < min_ms || ms > max_ms)
-		report_value(diags, SEVERITY_ERROR, node, "%lldms to %llds are allowed%s",
-			(long long)min_ms, (long long)max_ms / 1000,
-			node->type == TOML_INTEGER ? " (a bare number is milliseconds)" : "");
+		report_value(diags, SEVERITY_ERROR, node, "%s to %s are allowed%s",
+			duration_format_ms((uint64_t)min_ms, min),
+			duration_format_ms((uint64_t)max_ms, max), bare_number_hint(node));
 	else
 		*out = (unsigned int)ms;
 }

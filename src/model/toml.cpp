@@ -329,6 +329,9 @@ std::string reword(std::string_view text)
 
 	if (text.find("TOML_MAX_NESTED_VALUES") != text.npos)
 		return "values are nested more than 64 deep";
+	/* The library tells the place of the last character that was well. */
+	if (text.find("utf-8") != text.npos)
+		return "the bytes behind this character are not UTF-8";
 	if (text.substr(0, prefix.size()) != prefix || colon == text.npos)
 		return std::string(text);
 	where = text.substr(prefix.size(), colon - prefix.size());
