@@ -261,7 +261,7 @@ static int put(struct sqlite_store *s, const struct store_op *op, int64_t revisi
 	return rc == SQLITE_DONE ? 0 : failed(s, rc, err);
 }
 
-static int delete (
+static int delete_keys(
 	struct sqlite_store *s, const struct store_op *op, struct changes *changes, struct err *err)
 {
 	_cleanup_(rest) sqlite3_stmt *stmt = s->statements[DELETE];

@@ -68,6 +68,9 @@ int sqlite_file_error(sqlite3 *db, int rc, const char *path, struct err *err)
 		primary = SQLITE_FULL;
 	if (primary != SQLITE_FULL && system == EROFS)
 		primary = SQLITE_READONLY;
+	/* It cannot make its -wal file then. */
+	if (primary == SQLITE_CANTOPEN && db && sqlite3_db_readonly(db, "main") == 1)
+		primary = SQLITE_READONLY;
 	switch (primary) {
 	case SQLITE_FULL:
 		return err_set(err, -ENOSPC,
@@ -98,7 +101,7 @@ int sqlite_file_error(sqlite3 *db, int rc, const char *path, struct err *err)
 		break;
 	}
 	if (system)
-		return err_errno(err, primary == SQLITE_CANTOPEN ? -system : -EIO,
+		return err_set(err, primary == SQLITE_CANTOPEN ? -system : -EIO,
 			"cannot use the catalog %s: %s (%s)", path, sqlite3_errstr(rc),
 			strerror(system));
 	return err_set(err, -EIO, "cannot use the catalog %s: %s", path,
