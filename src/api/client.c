@@ -118,8 +118,6 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
 	size_t len = size * count;
 
 	x->last_byte_ms = clock_now_ms();
-	if (x->reading == READING_HEADERS)
-		x->reading = kind_of_answer(x);
 	if (x->reading == READING_LINES)
 		x->code = take_lines(x, data, len);
 	else if (x->text.len + len > ANSWER_MAX_BYTES)
@@ -132,10 +130,14 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
 	struct exchange *x = arg;
+	long status = 0;
 
-	/* The empty line: from here on a stream may be silent for as long as it likes. */
 	x->last_byte_ms = clock_now_ms();
-	if (size * count == 2 && data[0] == '\r' && x->reading == READING_HEADERS)
+	if (size * count != 2 || data[0] != '\r')
+		return size * count;
+	/* The end of the headers: from here on a stream may be silent for as long as it likes. */
+	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= 200)
 		x->reading = kind_of_answer(x);
 	return size * count;
 }
@@ -150,6 +152,13 @@ static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl
 		return 0;
 	x->is_late = clock_now_ms() - x->last_byte_ms > x->answer_timeout_ms;
 	return x->is_late;
+}
+
+static int broke_off(struct err *err)
+{
+	return err_set(err, -ECONNRESET,
+		"the connection to wherryd broke before the answer was complete; journalctl -u "
+		"wherryd says why");
 }
 
 static int connect_failed(CURL *curl, const char *socket_path, struct err *err)
@@ -188,10 +197,7 @@ static int transfer_failed(
 	case CURLE_PARTIAL_FILE:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
-		return err_set(err, -ECONNRESET,
-			"the connection to wherryd broke before the answer was complete; "
-			"journalctl -u "
-			"wherryd says why");
+		return broke_off(err);
 	case CURLE_OUT_OF_MEMORY:
 		return err_errno(err, -ENOMEM, "cannot talk to wherryd");
 	default:
@@ -240,10 +246,7 @@ static int finish_answer(struct exchange *x, json_t **reply, struct err *err)
 {
 	if (x->reading == READING_LINES) {
 		if (x->text.len)
-			return err_set(err, -ECONNRESET,
-				"the connection to wherryd broke in the middle of a line; "
-				"journalctl -u "
-				"wherryd says why");
+			return broke_off(err);
 		*reply = NULL;
 		return 0;
 	}
@@ -290,7 +293,7 @@ int api_stream(const struct api_client *client, const char *method, const char *
 		return transfer_failed(&x, result, socket_path, err);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
 	if (x.reading == READING_HEADERS)
-		x.reading = READING_DOCUMENT;
+		return broke_off(err);
 	r = finish_answer(&x, reply, err);
 	if (r == 0)
 		*status = (int)code;

@@ -80,7 +80,9 @@ int store_range(struct store *store, const char *prefix, struct store_entries *o
 /*
  * Commits @ops when every compare holds. Returns 0 with the new revision, 1 when a compare did
  * not hold (nothing changed), or a negative errno (nothing changed; -ENOSPC disk full, -EROFS
- * read-only, -E2BIG over a limit above).
+ * read-only, -EBUSY locked by another program, -E2BIG over a limit above). A transaction that
+ * changes no key (deletes of what is absent, no ops) leaves the revision as it is and is not
+ * watched.
  */
 int store_txn(struct store *store, const struct store_compare *compares, size_t compare_count,
 	const struct store_op *ops, size_t op_count, int64_t *revision, struct err *err);

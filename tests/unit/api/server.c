@@ -432,12 +432,12 @@ static void a_newer_server_takes_the_path_over(void **state)
 static void a_file_in_the_sockets_place_is_left_alone(void **state)
 {
 	char path[] = "/tmp/wherry-test-XXXXXX", missing[] = "/nonexistent/wherryd.sock";
-	_close_ int fd = mkstemp(path);
 	struct api_server *server = NULL;
 	struct err err = {};
 	uv_loop_t loop;
 
 	(void)state;
+	close(mkstemp(path));
 	uv_loop_init(&loop);
 	assert_int_equal(api_server_new(&server, &loop, path, -1, routes, NULL, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "not a socket"));
