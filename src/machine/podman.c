@@ -261,7 +261,6 @@ static void find_exec_failure(void *arg, const struct log_line *line)
 	const char *cause = strstr(line->message, mark);
 	int *code = arg;
 
-	*code = 0;
 	if (!cause || strncmp(line->message, "ERROR (catatonit", 16) != 0)
 		return;
 	*code = EIO;
@@ -276,7 +275,8 @@ static int check_exec(const struct machine_spec *spec, struct err *err)
 	struct logs_cursor cursor;
 	int code = 0;
 
-	if (logs_seek_tail(spec->state_dir, 1, &cursor) == 0)
+	/* The last words may stand in two records. */
+	if (logs_seek_tail(spec->state_dir, 2, &cursor) == 0)
 		logs_read(spec->state_dir, &cursor, find_exec_failure, &code);
 	return code ? explain_exec(spec, code, err) : 0;
 }
