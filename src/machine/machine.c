@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,7 +77,8 @@ int machine_stop(const struct machine_spec *spec, struct machine_run *out, struc
 		return r;
 	watch = proc_open(out->watch_pid);
 	if (watch >= 0) {
-		r = signal_stop(out->pid, watch, spec->kill_signal, spec->kill_timeout_s * 1000);
+		r = signal_stop(out->pid, watch, spec->kill_signal ? spec->kill_signal : SIGINT,
+			spec->kill_timeout_s * 1000);
 		if (r < 0)
 			return err_errno(err, r, "cannot stop the program of machine %s", spec->id);
 	}
@@ -85,7 +87,7 @@ int machine_stop(const struct machine_spec *spec, struct machine_run *out, struc
 
 int machine_remove(const struct machine_spec *spec, struct err *err)
 {
-	static const char *const files[] = {"hosts", "resolv.conf", "log", "log.1"};
+	static const char *const files[] = {"hosts", "resolv.conf"};
 	char path[PATH_MAX];
 	int r;
 

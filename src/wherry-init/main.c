@@ -282,12 +282,15 @@ static int supervisor_main(struct init_spec *spec, int report)
 	_close_ int reaper_fd = -1;
 	struct log_writer *log;
 	struct err err;
-	pid_t reaper;
+	pid_t reaper = 0;
 	int status = 0, r;
 
 	setsid();
 	block_signals();
-	r = log_writer_open(&log, spec->state_dir, LOGS_MAX_BYTES, &err);
+	/* No directory of the starter's stays in use. */
+	r = chdir("/") < 0 ? err_errno(&err, -errno, "cannot enter /") : 0;
+	if (r == 0)
+		r = log_writer_open(&log, spec->state_dir, LOGS_MAX_BYTES, &err);
 	if (r == 0)
 		r = start_reaper(spec, output, &reaper, &err);
 	if (r == 0)
