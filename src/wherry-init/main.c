@@ -345,7 +345,8 @@ int main(int argc, char *argv[])
 	pid = fork();
 	if (pid == 0) {
 		close(report.in);
-		return redirect_to_null() < 0 ? 1 : supervisor_main(&spec, report.out);
+		/* No exit handlers: those of main() are its own. */
+		_exit(redirect_to_null() < 0 ? 1 : supervisor_main(&spec, report.out));
 	}
 	close(report.out);
 	if (pid < 0 || channel_listen(report.in, &err)) {
