@@ -27,11 +27,17 @@ typedef void logs_fn(void *arg, const struct log_line *line);
 struct logs_cursor {
 	uint64_t inode;
 	int64_t offset;
+	int64_t done; /* lines that end before this offset were given, even if after @offset */
 };
 
+/* A line is given in pieces of about this size when it is longer. */
+#define LOGS_LINE_MAX_BYTES (64 * 1024)
+
 /*
- * Calls @fn for each complete line from @cursor on and moves the cursor. Follows a rotation. A
- * missing file is no lines. Returns 0 or a negative errno.
+ * Calls @fn for each complete line from @cursor on and moves the cursor. Follows a rotation (what
+ * conmon rotates away is gone, wherry-init keeps one older file). A missing file is no lines. A
+ * line whose end does not come within a second is given as far as it goes: a prompt, or the last
+ * words of a program that died. Returns 0 or a negative errno.
  */
 int logs_read(const char *state_dir, struct logs_cursor *cursor, logs_fn *fn, void *arg);
 

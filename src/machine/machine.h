@@ -107,14 +107,21 @@ int machine_inspect(const struct machine_spec *spec, struct machine_run *out, st
 
 /*
  * Sends kill_signal to every process of the machine, waits up to kill_timeout, then SIGKILL to
- * what is left. Returns when the program has ended. One that does not run is success.
+ * what is left. Returns when the program has ended. One that does not run is success. A process
+ * that would just die of the signal while its children still work (a shell) gets it after them.
  */
 int machine_stop(const struct machine_spec *spec, struct machine_run *out, struct err *err);
 
-/* Removes the container or wherry-init's files; the program must have ended or is killed. */
+/*
+ * Removes the container or wherry-init's files; the program must have ended or is killed. The log
+ * stays: it goes with the state directory, which is the caller's.
+ */
 int machine_remove(const struct machine_spec *spec, struct err *err);
 
-/* Sends @signo to every process of the machine. Returns how many there were. */
+/*
+ * Sends @signo to every process of the machine but the init that wherry put there. Returns how many
+ * there were; -EINVAL when @first_pid is in our own PID namespace.
+ */
 int machine_signal_all(pid_t first_pid, int signo);
 
 /*

@@ -23,6 +23,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -31,9 +33,10 @@
 
 #define NAME_LEN 32
 
-#define RUN_TIMEOUT_MS	 60000
-#define EXEC_TIMEOUT_MS	 2000
-#define EXEC_INTERVAL_NS 1000000
+#define RUN_TIMEOUT_MS	   60000
+#define CLEANUP_TIMEOUT_MS 5000
+#define EXEC_TIMEOUT_MS	   2000
+#define EXEC_INTERVAL_NS   1000000
 
 static char *container_name(const struct machine_spec *spec, char name[static NAME_LEN])
 {
@@ -49,17 +52,32 @@ static pid_t read_pid(const struct machine_spec *spec, const char *file)
 	return proc_read_pid_file(path);
 }
 
+static bool is_conmon_alive(const struct machine_spec *spec, pid_t conmon)
+{
+	char name[NAME_LEN];
+
+	return proc_is_alive(conmon, 0) && proc_has_argument(conmon, container_name(spec, name));
+}
+
+/* Until conmon has told podman of the end, podman takes the container for running. */
+static void await_cleanup(const struct machine_spec *spec)
+{
+	pid_t conmon = read_pid(spec, "conmon.pid");
+	_close_ int pidfd = conmon ? proc_open(conmon) : -1;
+
+	if (pidfd >= 0 && is_conmon_alive(spec, conmon) && !proc_is_alive(read_pid(spec, "pid"), 0))
+		proc_wait(pidfd, CLEANUP_TIMEOUT_MS);
+}
+
 /*
  * The container runs when the conmon of the pid file is still this container's and the first
- * process is alive. While conmon cleans up after it, the answer is podman's.
+ * process is alive.
  */
 static bool is_running(const struct machine_spec *spec, struct machine_run *out)
 {
 	pid_t conmon = read_pid(spec, "conmon.pid"), first = read_pid(spec, "pid");
-	char name[NAME_LEN];
 
-	if (!proc_is_alive(conmon, 0) || !proc_has_argument(conmon, container_name(spec, name)) ||
-		!proc_is_alive(first, 0))
+	if (!is_conmon_alive(spec, conmon) || !proc_is_alive(first, 0))
 		return false;
 	*out = (struct machine_run){
 		.state = MACHINE_RUN_RUNNING, .pid = first, .watch_pid = conmon};
@@ -131,8 +149,8 @@ static int explain_exec(const struct machine_spec *spec, int code, struct err *e
 	switch (code) {
 	case ENOENT:
 		return err_set(err, -ENOENT,
-			"the image %s has no program %s (or lacks the interpreter or loader that "
-			"it names)",
+			"the image %s has no program %s, or lacks the interpreter or loader that "
+			"it needs",
 			spec->image, program);
 	case EACCES:
 		return err_set(err, -EACCES,
@@ -163,7 +181,7 @@ static int explain_podman(
 		return explain_exec(spec, ENOENT, err);
 	if (strstr(errors, "exec format error"))
 		return explain_exec(spec, ENOEXEC, err);
-	if (strstr(errors, "OCI permission denied"))
+	if (strstr(errors, "exec: \"") && strstr(errors, "OCI permission denied"))
 		return explain_exec(spec, EACCES, err);
 	return err_set(err, -EIO, "podman cannot run the image %s: %s", spec->image,
 		reason(result->errors));
@@ -261,7 +279,6 @@ static void find_exec_failure(void *arg, const struct log_line *line)
 	const char *cause = strstr(line->message, mark);
 	int *code = arg;
 
-	*code = 0;
 	if (!cause || strncmp(line->message, "ERROR (catatonit", 16) != 0)
 		return;
 	*code = EIO;
@@ -276,53 +293,26 @@ static int check_exec(const struct machine_spec *spec, struct err *err)
 	struct logs_cursor cursor;
 	int code = 0;
 
-	if (logs_seek_tail(spec->state_dir, 1, &cursor) == 0)
+	/* The last words may stand in two records. */
+	if (logs_seek_tail(spec->state_dir, 2, &cursor) == 0)
 		logs_read(spec->state_dir, &cursor, find_exec_failure, &code);
 	return code ? explain_exec(spec, code, err) : 0;
 }
 
-int podman_start(const struct machine_spec *spec, struct machine_run *out, struct err *err)
-{
-	_cleanup_(argv_clear) struct argv argv = {};
-	_cleanup_(run_result_clear) struct run_result result = {};
-	char name[NAME_LEN];
-	int r;
-
-	if (!spec->image || spec->image[0] == '-' || spec->image[0] == '\0')
-		return err_set(err, -EINVAL, "\"%s\" is not the name of an image",
-			spec->image ? spec->image : "");
-	/* Only a container that ran before has a pid file: a first start saves this call. */
-	if (read_pid(spec, "conmon.pid")) {
-		r = podman_inspect(spec, out, err);
-		if (r < 0 || out->state == MACHINE_RUN_RUNNING)
-			return r;
-		if (out->state == MACHINE_RUN_EXITED) {
-			podman_host_command(&argv);
-			argv_add(&argv, "start");
-			argv_add(&argv, container_name(spec, name));
-		}
-	}
-	if (argv.count == 0)
-		build_run(&argv, spec);
-	r = run(&argv, &result, err);
-	if (r < 0)
-		return r;
-	if (has_failed(&result))
-		return explain_podman(spec, &result, err);
-	await_exec(read_pid(spec, "pid"));
-	r = podman_inspect(spec, out, err);
-	if (r == 0 && out->state == MACHINE_RUN_EXITED && out->exit_code != 0)
-		r = check_exec(spec, err);
-	return r;
-}
-
-int podman_inspect(const struct machine_spec *spec, struct machine_run *out, struct err *err)
+/*
+ * As podman_inspect(). @is_lost: the container ended after its conmon did, and podman believes that
+ * it runs; nobody knows how it ended, and it cannot be started again.
+ */
+static int inspect(
+	const struct machine_spec *spec, struct machine_run *out, bool *is_lost, struct err *err)
 {
 	_cleanup_(argv_clear) struct argv argv = {};
 	_cleanup_(run_result_clear) struct run_result result = {};
 	char name[NAME_LEN], state[16] = "", oom[8] = "";
 	int code = 0, first = 0, conmon = 0, r;
 
+	*is_lost = false;
+	await_cleanup(spec);
 	if (is_running(spec, out))
 		return 0;
 	*out = (struct machine_run){.state = MACHINE_RUN_ABSENT};
@@ -346,8 +336,12 @@ int podman_inspect(const struct machine_spec *spec, struct machine_run *out, str
 		return err_set(err, -EIO, "podman describes %s as \"%.100s\", which is not clear",
 			name, result.output);
 	if (strcmp(state, "running") == 0 || strcmp(state, "paused") == 0) {
+		*is_lost = !proc_is_alive(first, 0) && !proc_is_alive(conmon, 0);
+		out->state = *is_lost ? MACHINE_RUN_EXITED : MACHINE_RUN_RUNNING;
+		out->exit_code = *is_lost ? 128 + SIGKILL : 0;
+	}
+	if (out->state == MACHINE_RUN_RUNNING) {
 		/* Without its conmon, the first process itself is what can be watched. */
-		out->state = MACHINE_RUN_RUNNING;
 		out->pid = first;
 		out->watch_pid = proc_is_alive(conmon, 0) ? conmon : first;
 	} else if (strcmp(state, "exited") == 0 || strcmp(state, "stopped") == 0) {
@@ -356,6 +350,13 @@ int podman_inspect(const struct machine_spec *spec, struct machine_run *out, str
 		out->oom_killed = strcmp(oom, "true") == 0;
 	}
 	return 0;
+}
+
+int podman_inspect(const struct machine_spec *spec, struct machine_run *out, struct err *err)
+{
+	bool is_lost;
+
+	return inspect(spec, out, &is_lost, err);
 }
 
 int podman_remove(const struct machine_spec *spec, struct err *err)
@@ -375,6 +376,13 @@ int podman_remove(const struct machine_spec *spec, struct err *err)
 	r = run(&argv, &result, err);
 	if (r < 0)
 		return r;
+	if (has_failed(&result)) {
+		/* One that ended without its conmon is stopped by the first try only. */
+		run_result_clear(&result);
+		r = run(&argv, &result, err);
+		if (r < 0)
+			return r;
+	}
 	if (has_failed(&result))
 		return err_set(
 			err, -EIO, "podman cannot remove %s: %s", name, reason(result.errors));
@@ -383,6 +391,46 @@ int podman_remove(const struct machine_spec *spec, struct err *err)
 		unlink(path);
 	}
 	return 0;
+}
+
+int podman_start(const struct machine_spec *spec, struct machine_run *out, struct err *err)
+{
+	_cleanup_(argv_clear) struct argv argv = {};
+	_cleanup_(run_result_clear) struct run_result result = {};
+	char name[NAME_LEN];
+	bool is_lost;
+	int r;
+
+	if (!spec->image || spec->image[0] == '-' || spec->image[0] == '\0')
+		return err_set(err, -EINVAL, "\"%s\" is not the name of an image",
+			spec->image ? spec->image : "");
+	/* Only a container that ran before has a pid file: a first start saves this call. */
+	if (read_pid(spec, "conmon.pid")) {
+		r = inspect(spec, out, &is_lost, err);
+		if (r < 0 || out->state == MACHINE_RUN_RUNNING)
+			return r;
+		if (is_lost) {
+			r = podman_remove(spec, err);
+			if (r < 0)
+				return r;
+		} else if (out->state == MACHINE_RUN_EXITED) {
+			podman_host_command(&argv);
+			argv_add(&argv, "start");
+			argv_add(&argv, container_name(spec, name));
+		}
+	}
+	if (argv.count == 0)
+		build_run(&argv, spec);
+	r = run(&argv, &result, err);
+	if (r < 0)
+		return r;
+	if (has_failed(&result))
+		return explain_podman(spec, &result, err);
+	await_exec(read_pid(spec, "pid"));
+	r = inspect(spec, out, &is_lost, err);
+	if (r == 0 && out->state == MACHINE_RUN_EXITED && out->exit_code != 0)
+		r = check_exec(spec, err);
+	return r;
 }
 
 int machine_image_exists(const char *image, char **digest, struct err *err)

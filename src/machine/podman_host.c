@@ -15,6 +15,9 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
+#define PODMAN_NOFILE 1048576
+#define PODMAN_NPROC  32768
+
 /* sd_booted(3): without systemd as PID 1, podman's default cgroup manager finds nobody to ask. */
 static bool is_systemd_running(void)
 {
@@ -55,18 +58,16 @@ static bool may_raise_limits(void)
 	return data[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective & CAP_TO_MASK(CAP_SYS_RESOURCE);
 }
 
-static void add_limit(struct argv *argv, const char *name, int resource)
+static void add_limit(struct argv *argv, const char *name, int resource, rlim_t most)
 {
 	struct rlimit limit;
 
 	if (getrlimit(resource, &limit) < 0)
 		return;
-	argv_add(argv, "--ulimit");
-	if (limit.rlim_max == RLIM_INFINITY)
-		argv_addf(argv, "%s=-1:-1", name);
-	else
-		argv_addf(argv, "%s=%ju:%ju", name, (uintmax_t)limit.rlim_max,
-			(uintmax_t)limit.rlim_max);
+	/* RLIM_INFINITY is the largest value. */
+	if (limit.rlim_max < most)
+		most = limit.rlim_max;
+	argv_addf(argv, "--ulimit=%s=%ju:%ju", name, (uintmax_t)most, (uintmax_t)most);
 }
 
 void podman_host_command(struct argv *argv)
@@ -84,11 +85,14 @@ void podman_host_command(struct argv *argv)
 
 void podman_host_run_options(struct argv *argv)
 {
-	/* podman asks for 1048576 of both, which needs CAP_SYS_RESOURCE above our own limits. */
+	/*
+	 * By default podman asks for more than it has itself, which needs CAP_SYS_RESOURCE: it
+	 * lowers its own limits to these values when it starts.
+	 */
 	if (may_raise_limits())
 		return;
-	add_limit(argv, "nofile", RLIMIT_NOFILE);
-	add_limit(argv, "nproc", RLIMIT_NPROC);
+	add_limit(argv, "nofile", RLIMIT_NOFILE, PODMAN_NOFILE);
+	add_limit(argv, "nproc", RLIMIT_NPROC, PODMAN_NPROC);
 }
 
 const char *podman_host_init_path(void)
