@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The least that forwarding by tc programs can cost on one host: no lookup, no state, no counter,
  * one address and two interfaces fixed at load time. It is the floor under the real data plane and

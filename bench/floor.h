@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* What floor.c tells floor.bpf.c: one host with one client-side and one app-side interface. */
 #pragma once
 

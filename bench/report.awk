@@ -35,6 +35,8 @@ function cell(s, m,    key, low, high) {
 
 function table(title, names,    list, n, i, j, line) {
 	n = split(names, list, " ")
+	for (j = 1; j <= n && !(list[j] in known); j++);
+	if (j > n) return # not measured this time
 	printf "\n%s\n", title
 	line = sprintf("  %-11s", "subject")
 	for (j = 1; j <= n; j++) line = line sprintf(" %-22s", list[j])
@@ -47,17 +49,29 @@ function table(title, names,    list, n, i, j, line) {
 	}
 }
 
-function goal(metric, against, least,    ours, theirs, ratio, verdict) {
+# Of each pass's own ratio: both sides had the same neighbours, so it wavers less.
+function paired(ours, theirs,    n, i) {
+	n = count[ours] < count[theirs] ? count[ours] : count[theirs]
+	for (i = 1; i <= n; i++)
+		value["paired", i] = raw[theirs, i] ? raw[ours, i] / raw[theirs, i] : 0
+	count["paired"] = n
+	sort_values("paired", n)
+	return median("paired")
+}
+
+function goal(metric, against, least,    ours, theirs, ratio, verdict, by_pass) {
 	ours = "wherry" SUBSEP metric
 	theirs = against SUBSEP metric
 	if (!(ours in count) || !(theirs in count) || median(theirs) == 0) return
 	ratio = median(ours) / median(theirs)
+	by_pass = paired(ours, theirs)
 	verdict = ratio >= least ? "met" : "MISSED"
 	if (verdict == "MISSED") missed++
-	printf "  %-10s of %-7s %5.2f   at least %4.2f   %s\n", metric, against, ratio, least, verdict
+	printf "  %-10s of %-7s %5.2f (by pass %5.2f)   at least %4.2f   %s\n", metric, against,
+		ratio, by_pass, least, verdict
 	goals = goals (goals ? ",\n" : "") sprintf("    {\"metric\": \"%s\", \"against\": \"%s\", " \
-		"\"ratio\": %.3f, \"least\": %.2f, \"met\": %s}", metric, against, ratio, least,
-		verdict == "met" ? "true" : "false")
+		"\"ratio\": %.3f, \"ratio_by_pass\": %.3f, \"least\": %.2f, \"met\": %s}",
+		metric, against, ratio, by_pass, least, verdict == "met" ? "true" : "false")
 }
 
 function none_lost(metric,    key, worst) {
@@ -65,7 +79,7 @@ function none_lost(metric,    key, worst) {
 	if (!(key in count)) return
 	worst = value[key, count[key]]
 	if (worst > 0) missed++
-	printf "  %-10s in any pass %d   none   %s\n", metric, worst, worst > 0 ? "MISSED" : "met"
+	printf "  %-10s at worst %d   none   %s\n", metric, worst, worst > 0 ? "MISSED" : "met"
 	goals = goals (goals ? ",\n" : "") sprintf("    {\"metric\": \"%s\", \"worst\": %d, " \
 		"\"most\": 0, \"met\": %s}", metric, worst, worst > 0 ? "false" : "true")
 }
@@ -96,7 +110,8 @@ BEGIN {
 
 {
 	key = $1 SUBSEP $2
-	value[key, ++count[key]] = $3 + 0
+	count[key]++
+	value[key, count[key]] = raw[key, count[key]] = $3 + 0
 	if (!($2 in known)) {
 		known[$2] = 1
 		metric[++metric_count] = $2

@@ -3,6 +3,8 @@
 # The subjects of bench/run, each as the function subject_NAME that builds its host and sets where
 # the client sends to and what the app binds. Read by run, after topology.sh.
 
+# shellcheck shell=bash disable=SC2154,SC2034,SC2004 # run and topology.sh set what is not set here
+
 # No host at all: what the two ends and the tools cost. Take it off to get a path alone.
 subject_direct() {
 	ip link add c-direct netns "$prefix-client" type veth peer name a-direct netns "$prefix-app"
@@ -36,53 +38,56 @@ subject_nft() {
 	END
 }
 
-# nginx's stream proxy, with the settings that were best for it (README): one worker a CPU, and
-# sessions spread over them by the kernel.
-subject_nginx() {
-	local module=/usr/lib/nginx/modules/ngx_stream_module.so
+start_nginx() { # subject workers listen-options..
+	local s=$1 workers=$2 module=/usr/lib/nginx/modules/ngx_stream_module.so
+	shift 2
 	[ -e "$module" ] || die "$module is not there; apt install libnginx-mod-stream"
-	add_client_link nginx
-	add_app_link nginx
-	target[nginx]=198.51.100.$((index[nginx] * 8 + 1))
-	cat >"$tmp/nginx.conf" <<-END
+	add_client_link "$s"
+	add_app_link "$s"
+	target[$s]=198.51.100.$((index[$s] * 8 + 1))
+	cat >"$tmp/$s.conf" <<-END
 		load_module $module;
 		daemon off;
-		worker_processes ${NGINX_WORKERS:-2};
-		worker_rlimit_nofile 8192;
-		pid $tmp/nginx.pid;
-		error_log $tmp/nginx.error warn;
-		events { worker_connections 4096; multi_accept on; }
+		worker_processes $workers;
+		pid $tmp/$s.pid;
+		error_log $tmp/$s.error warn;
+		events { worker_connections 4096; }
 		stream {
 			proxy_timeout 10s;
 			server {
-				listen ${target[nginx]}:$echo_port udp reuseport rcvbuf=8m sndbuf=8m;
-				proxy_pass ${app[nginx]}:$echo_port;
+				listen ${target[$s]}:$echo_port udp $*;
+				proxy_pass ${app[$s]}:$echo_port;
 			}
 			server {
-				listen ${target[nginx]}:$sink_port udp reuseport rcvbuf=8m sndbuf=8m;
-				proxy_pass ${app[nginx]}:$sink_port;
+				listen ${target[$s]}:$sink_port udp $*;
+				proxy_pass ${app[$s]}:$sink_port;
 			}
 		}
 	END
-	start "$tmp/nginx.log" in_ns nginx nginx -c "$tmp/nginx.conf"
-	wait_for nginx test -s "$tmp/nginx.pid"
+	start "$s" "$tmp/$s.log" nginx -c "$tmp/$s.conf"
+	wait_for "$s" test -s "$tmp/$s.pid"
 }
 
-mac_of() { # namespace interface
-	in_ns "$1" cat "/sys/class/net/$2/address" 2>/dev/null ||
-		ip -n "$prefix-$1" -o link show "$2" | sed 's/.*ether \([0-9a-f:]*\).*/\1/'
+# nginx's stream proxy as it comes: Debian's one worker a CPU, socket buffers of the system.
+subject_nginx() {
+	start_nginx nginx auto reuseport
+}
+
+# The most that could be got out of it: buffers that hold a flood.
+subject_nginx-tuned() {
+	start_nginx nginx-tuned auto reuseport rcvbuf=8m sndbuf=8m
+}
+
+link_mac() { # namespace interface
+	ip -n "$prefix-$1" -o link show "$2" | sed 's/.*ether \([0-9a-f:]*\).*/\1/'
 }
 
 # The least that tc programs can cost; no lookup, no state.
 start_floor() { # subject neigh|mac|peer public-address|-
 	local s=$1
-	start "$tmp/$s.log" in_ns "$s" "$build/bench/floor" "$build/bench/floor.bpf.o" \
+	start "$s" "$tmp/$s.log" "$build/bench/floor" "$build/bench/floor.bpf.o" \
 		up0 down0 "${app[$s]}" "$3" "$2" "$(link_mac client "c-$s")" "$(link_mac "$s" up0)"
 	wait_for "$s" grep -q ready "$tmp/$s.log"
-}
-
-link_mac() { # namespace interface
-	ip -n "$prefix-$1" -o link show "$2" | sed 's/.*ether \([0-9a-f:]*\).*/\1/'
 }
 
 # Addresses untouched; the kernel finds the way back.
@@ -117,6 +122,60 @@ subject_floor-peer() {
 	start_floor floor-peer peer "${target[floor-peer]}"
 }
 
+# Wherry itself: a daemon on a host of its own, the app's namespace attached as a machine.
+bpf_dir() { echo "/sys/fs/bpf/$prefix-bench"; }
+
+start_wherryd() {
+	start wherry "$tmp/wherryd.log" "$build/wherryd" --config "$tmp/wherryd.toml" \
+		--state-dir "$tmp/state" --run-dir "$tmp/run" --bpf-dir "$(bpf_dir)"
+	wherryd_pid=$!
+	wait_for wherryd wherry apps list
+}
+
+wherry() { # arguments..
+	in_ns wherry "$build/wherry" --socket "$tmp/run/wherryd.sock" "$@"
+}
+
+# The first value of a key anywhere in some JSON, one key a line or all on one.
+json_text() { # key
+	tr -d '\n' | grep -o "\"$1\": *\"[^\"]*\"" | head -n 1 | sed 's/.*: *"\(.*\)"/\1/'
+}
+
+write_wherry_files() {
+	local port
+	cat >"$tmp/wherryd.toml" <<-END
+		region = "local"
+		public_pools = ["203.0.113.128/25", "2001:db8:ff::/64"]
+		public_interface = "up0"
+	END
+	echo 'app = "bench"' >"$tmp/fly.toml"
+	for port in $echo_port $sink_port; do
+		cat >>"$tmp/fly.toml" <<-END
+
+			[[services]]
+			protocol = "udp"
+			internal_port = $port
+			[[services.ports]]
+			port = $port
+		END
+	done
+}
+
+subject_wherry() {
+	local machine public
+	add_client_link wherry
+	write_wherry_files
+	start_wherryd
+	wherry apps create bench >"$tmp/wherry.log" 2>&1 || die "wherry: $(tail -n 1 "$tmp/wherry.log")"
+	public=$(wherry ips allocate-v4 -a bench -j | json_text Address)
+	machine=$(wherry machine attach -a bench -c "$tmp/fly.toml" \
+		--netns "/run/netns/$prefix-app" -y -j)
+	app[wherry]=$(json_text service <<<"$machine")
+	[[ -n $public && -n ${app[wherry]} ]] ||
+		die "wherry gave no public address or no service address; see $tmp/wherryd.log"
+	aim_at_public wherry "$public"
+}
+
 set_up() {
 	local s i=0
 	make_ns client
@@ -134,4 +193,7 @@ set_up() {
 	done
 }
 
-end_subjects() { :; }
+# What does not go with the namespaces and the processes: pinned programs and maps.
+end_subjects() {
+	rm -rf "$(bpf_dir)"
+}

@@ -3,6 +3,8 @@
 # The namespaces of bench/run: client, app, and one host per subject between them. Read by run;
 # uses its $prefix, $build and $tmp. Every process started here is in $pids and ended by its id.
 
+# shellcheck shell=bash disable=SC2154,SC2034 # run and subjects.sh set what is not set here
+
 declare -A target=() # subject -> the address that the client sends to
 declare -A app=()    # subject -> the address that the app binds
 declare -A index=()  # subject -> its number, which its addresses are made of
@@ -22,21 +24,22 @@ in_client() { # tool of the bench, arguments..
 	in_ns client "$build/bench/$tool" "$@"
 }
 
-start() { # log-file command.. ; in the background, ended at the end
-	local log=$1
-	shift
-	"$@" >"$log" 2>&1 &
+# In the background, ended at the end. No function in between: $! has to be the program's own id.
+start() { # namespace log-file command..
+	local ns=$1 log=$2
+	shift 2
+	nsenter --net="/run/netns/$prefix-$ns" "$@" >"$log" 2>&1 &
 	pids+=($!)
 }
 
 wait_for() { # what command.. ; up to 10 s
-	local what=$1 i
+	local what=$1 _
 	shift
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		if "$@" >/dev/null 2>&1; then return; fi
 		sleep 0.1
 	done
-	die "$what did not come up within 10 s; see $tmp" 
+	die "$what did not come up within 10 s; see $tmp"
 }
 
 make_ns() { # name
@@ -47,9 +50,9 @@ make_ns() { # name
 # An app of the subject: the echo and the sink, where every subject's app runs.
 start_app() { # subject
 	local s=$1
-	start "$tmp/$s.echo" in_ns app "$build/bench/udpload" echo \
+	start app "$tmp/$s.echo" "$build/bench/udpload" echo \
 		--bind "${app[$s]}:$echo_port" --cpu 1
-	start "$tmp/$s.sink" in_ns app "$build/bench/udpload" sink --bursts \
+	start app "$tmp/$s.sink" "$build/bench/udpload" sink --bursts \
 		--bind "${app[$s]}:$sink_port" --cpu 1
 }
 
@@ -90,18 +93,21 @@ aim_at_public() { # subject [address]
 	target[$1]=$public
 }
 
+# The namespaces, and whatever still runs in one of them: it would keep the namespace alive.
 remove_namespaces() {
-	local ns
+	local ns pid
 	for ns in $(ip netns list | awk '{ print $1 }'); do
-		case $ns in "$prefix"-*) ip netns delete "$ns" ;; esac
+		case $ns in "$prefix"-*) ;; *) continue ;; esac
+		for pid in $(ip netns pids "$ns"); do kill -9 "$pid" 2>/dev/null || true; done
+		ip netns delete "$ns"
 	done
 }
 
 # Bounded: what does not end by itself within 2 s is killed.
 end_processes() {
-	local pid i
+	local pid _
 	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-	for i in $(seq 20); do
+	for _ in $(seq 20); do
 		jobs -r | grep -q . || break
 		sleep 0.1
 	done
@@ -116,7 +122,7 @@ tear_down() {
 	end_subjects
 	end_processes
 	remove_namespaces
-	if [ $status -ne 0 ] && [ -n "$tmp" ]; then
+	if [ $status -ne 0 ] && [ $status -ne 130 ] && [ -n "$tmp" ]; then
 		say "failed; the logs are in $tmp"
 	elif [ -n "$tmp" ]; then
 		rm -rf "$tmp"
@@ -126,12 +132,6 @@ tear_down() {
 
 clean() {
 	[ "$(id -u)" -eq 0 ] || die "removes network namespaces; run it as root"
-	local ns pid
-	for ns in $(ip netns list | awk '{ print $1 }'); do
-		case $ns in "$prefix"-*) ;; *) continue ;; esac
-		for pid in $(ip netns pids "$ns"); do kill "$pid" 2>/dev/null || true; done
-	done
-	sleep 0.5
 	remove_namespaces
-	rm -rf "/sys/fs/bpf/$prefix-bench"
+	end_subjects
 }
