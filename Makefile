@@ -80,9 +80,18 @@ $(unit_tests): $(BUILD)/%: $(BUILD)/%.o $(lib)
 
 unit-tests: $(unit_tests)
 
+# Tests of the BPF programs: tests/bpf/CONCEPT.c, each a cmocka program that needs root.
+bpf_helpers := $(BUILD)/tests/bpf/harness.o $(BUILD)/tests/bpf/frames.o
+bpf_tests   := $(filter-out $(bpf_helpers:.o=),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/*.c)))
+
+$(bpf_tests): $(BUILD)/%: $(BUILD)/%.o $(bpf_helpers) $(lib)
+	$(CXX) $(LDFLAGS) $< $(bpf_helpers) $(lib) $(LDLIBS) -lcmocka -o $@
+
+bpf-tests: $(bpf_tests)
+
 clean:
 	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all clean unit-tests
+.PHONY: all clean unit-tests bpf-tests

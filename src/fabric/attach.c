@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,6 +42,19 @@ static int link_target(int link, uint32_t *target)
 	return 0;
 }
 
+/*
+ * Unpinning alone detaches too, but some time later, and until then the same program cannot be
+ * attached to the same place again (EEXIST).
+ */
+static void drop_link(const char *path)
+{
+	_close_ int link = bpf_obj_get(path);
+
+	if (link >= 0)
+		bpf_link_detach(link);
+	unlink(path);
+}
+
 /* Replaces the program of the pinned link. Returns 1 when there is none that is alive. */
 static int update_link(const char *path, int program, uint32_t target)
 {
@@ -51,7 +65,7 @@ static int update_link(const char *path, int program, uint32_t target)
 		return 1;
 	if (link_target(link, &attached) < 0 || attached != target ||
 		bpf_link_update(link, program, NULL) < 0) {
-		unlink(path);
+		drop_link(path);
 		return 1;
 	}
 	return 0;
@@ -107,7 +121,50 @@ void detach_ingress(struct fabric *fabric, const char *name)
 	char path[PATH_MAX];
 
 	link_path(fabric, name, path);
-	unlink(path);
+	drop_link(path);
+}
+
+/* True when the filter in our place on the interface is one of our programs. */
+static bool is_our_filter(const struct bpf_tc_hook *hook)
+{
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = CLSACT_PRIORITY);
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+	_close_ int program = -1;
+
+	if (bpf_tc_query(hook, &opts) < 0)
+		return false;
+	program = bpf_prog_get_fd_by_id(opts.prog_id);
+	return program >= 0 && bpf_obj_get_info_by_fd(program, &info, &len) == 0 &&
+	       strncmp(info.name, "wherry_", strlen("wherry_")) == 0;
+}
+
+void attach_remove_all(const char *bpf_dir)
+{
+	struct if_nameindex *interfaces = if_nameindex();
+	struct dirent *entry;
+	_closedir_ DIR *dir = NULL;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/links", bpf_dir);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (snprintf(path, sizeof(path), "%s/links/%s", bpf_dir, entry->d_name) <
+			(int)sizeof(path))
+			drop_link(path);
+	}
+	for (struct if_nameindex *i = interfaces; dir && i && i->if_index; i++) {
+		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)i->if_index,
+			.attach_point = BPF_TC_INGRESS);
+		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = CLSACT_PRIORITY);
+
+		if (is_our_filter(&hook))
+			bpf_tc_detach(&hook, &opts);
+	}
+	if (interfaces)
+		if_freenameindex(interfaces);
 }
 
 int fabric_attach_edge(struct fabric *fabric, unsigned int ifindex, struct err *err)

@@ -236,6 +236,7 @@ void fabric_close(struct fabric *fabric)
 
 int fabric_remove(const char *bpf_dir, struct err *err)
 {
+	attach_remove_all(bpf_dir);
 	return file_remove_all(bpf_dir, err);
 }
 

@@ -23,45 +23,85 @@ static int compare_addresses(const void *a, const void *b)
 	return memcmp(a, b, sizeof(__be32));
 }
 
+/* Room for one more: arrays double at powers of two. Never leaves NULL, which qsort() refuses. */
+static int make_room(void **array, size_t count, size_t size)
+{
+	void *larger;
+
+	if (count & (count - 1))
+		return 0;
+	larger = realloc(*array, (count ? count * 2 : 1) * size);
+	if (!larger)
+		return -ENOMEM;
+	*array = larger;
+	return 0;
+}
+
+static int load_services(struct fabric *fabric)
+{
+	const int fd = fabric->maps[MAP_SERVICES];
+	struct wherry_service_key key, last, *after = NULL;
+	size_t count = 0;
+	int r = make_room((void **)&fabric->services, 0, sizeof(*fabric->services));
+
+	while (r == 0 && bpf_map_get_next_key(fd, after, &key) == 0) {
+		struct service_entry *entry;
+
+		r = make_room((void **)&fabric->services, count, sizeof(*fabric->services));
+		if (r < 0)
+			break;
+		entry = &fabric->services[count];
+		entry->key = key;
+		if (bpf_map_lookup_elem(fd, &key, &entry->value) == 0)
+			count++;
+		last = key;
+		after = &last;
+	}
+	if (r < 0)
+		return r;
+	fabric->service_count = count;
+	qsort(fabric->services, count, sizeof(*fabric->services), compare_services);
+	return 0;
+}
+
+static int load_addresses(struct fabric *fabric)
+{
+	const int fd = fabric->maps[MAP_ADDRESSES];
+	__be32 addr, last, *after = NULL;
+	size_t count = 0;
+	int r = make_room((void **)&fabric->addresses, 0, sizeof(*fabric->addresses));
+
+	while (r == 0 && bpf_map_get_next_key(fd, after, &addr) == 0) {
+		struct address_entry *entry;
+
+		r = make_room((void **)&fabric->addresses, count, sizeof(*fabric->addresses));
+		if (r < 0)
+			break;
+		entry = &fabric->addresses[count];
+		entry->addr = addr;
+		if (bpf_map_lookup_elem(fd, &addr, &entry->value) == 0)
+			count++;
+		last = addr;
+		after = &last;
+	}
+	if (r < 0)
+		return r;
+	fabric->address_count = count;
+	qsort(fabric->addresses, count, sizeof(*fabric->addresses), compare_addresses);
+	return 0;
+}
+
 int services_load(struct fabric *fabric, struct err *err)
 {
-	struct service_entry *services = NULL;
-	struct address_entry *addresses = NULL;
-	struct wherry_service_key key, *after = NULL;
-	__be32 addr, *after_addr = NULL;
-	size_t count = 0, addr_count = 0;
+	int r = load_services(fabric);
 
-	while (bpf_map_get_next_key(fabric->maps[MAP_SERVICES], after, &key) == 0) {
-		if ((count & (count + 1)) == 0)
-			services = realloc(services, (count * 2 + 2) * sizeof(*services));
-		if (!services)
-			return err_errno(err, -ENOMEM, "cannot read the map of services");
-		services[count].key = key;
-		after = &services[count].key;
-		if (bpf_map_lookup_elem(fabric->maps[MAP_SERVICES], &key, &services[count].value) ==
-			0)
-			count++;
-	}
-	fabric->services = services;
-	fabric->service_count = count;
-	while (bpf_map_get_next_key(fabric->maps[MAP_ADDRESSES], after_addr, &addr) == 0) {
-		if ((addr_count & (addr_count + 1)) == 0)
-			addresses = realloc(addresses, (addr_count * 2 + 2) * sizeof(*addresses));
-		if (!addresses)
-			return err_errno(err, -ENOMEM, "cannot read the map of addresses");
-		addresses[addr_count].addr = addr;
-		after_addr = &addresses[addr_count].addr;
-		if (bpf_map_lookup_elem(
-			    fabric->maps[MAP_ADDRESSES], &addr, &addresses[addr_count].value) == 0)
-			addr_count++;
-	}
-	fabric->addresses = addresses;
-	fabric->address_count = addr_count;
-	for (size_t i = 0; i < count; i++)
-		if (services[i].value.table < WHERRY_MAX_TABLES)
-			fabric->table_used[services[i].value.table] = 1;
-	qsort(services, count, sizeof(*services), compare_services);
-	qsort(addresses, addr_count, sizeof(*addresses), compare_addresses);
+	if (r == 0)
+		r = load_addresses(fabric);
+	if (r < 0)
+		return err_errno(err, r, "cannot read the maps of services");
+	for (size_t i = 0; i < fabric->service_count; i++)
+		if (fabric->services[i].value.table < WHERRY_MAX_TABLES)
+			fabric->table_used[fabric->services[i].value.table] = 1;
 	return 0;
 }
 
