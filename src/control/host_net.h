@@ -53,7 +53,7 @@ void host_net_pools(const struct prefix *configured, size_t configured_count,
 
 struct host_net_options {
 	const struct host_public *public;
-	const struct prefix *pools; /* of host_net_pools() */
+	const struct prefix *pools; /* of host_net_pools(); without overlaps */
 	size_t pool_count;
 	struct prefix machine_pool;
 };
@@ -70,6 +70,12 @@ int host_net_setup(const struct host_net_options *options, struct err *err);
  */
 int host_net_fabric_pools(const struct host_net_options *options, struct fabric_pool **out,
 	size_t *count, struct err *err);
+
+/* The addresses of all interfaces but the machines'. The caller frees *out. */
+int host_net_own_addrs(struct addr **out, size_t *count, struct err *err);
+
+/* Whether @prefix is one address, and one of @own. */
+bool host_net_is_own(const struct prefix *prefix, const struct addr *own, size_t own_count);
 
 /* Removes the routes and the nft table. What is not there is success. */
 int host_net_teardown(struct err *err);
