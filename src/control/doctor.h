@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is wrong with this host, and what to do about it. doctor_gather() looks at the host and
+ * changes nothing; doctor_judge() is a pure function of what was seen. Gathering runs a few
+ * programs and may take a second.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "control/host_net.h"
+#include "machine/sockets.h"
+#include "model/config.h"
+
+enum doctor_status {
+	DOCTOR_OK,
+	DOCTOR_WARN,
+	DOCTOR_FAIL,
+};
+
+struct doctor_check {
+	const char *name; /* "kernel.btf"; static, stable */
+	enum doctor_status status;
+	char *message; /* a sentence; for all but DOCTOR_OK it says what to do */
+};
+
+struct doctor_report {
+	struct doctor_check *checks;
+	size_t count;
+};
+
+void doctor_report_clear(struct doctor_report *report);
+
+/* "ok", "warn", "fail" */
+const char *doctor_status_name(enum doctor_status status);
+
+/* A started machine whose app has UDP services. */
+struct doctor_machine {
+	const char *id;
+	const char *netns_path;
+	struct addr primary, service;
+	const struct port_range *udp_ports; /* internal ports its services declare */
+	size_t udp_port_count;
+};
+
+/* What wherryd knows already. Nothing is kept after the call. */
+struct doctor_options {
+	const struct host_public *public; /* NULL: none was found */
+	const char *public_problem;	  /* the sentence when public is NULL */
+	const struct prefix *pools;	  /* of host_net_pools() */
+	size_t pool_count;
+	struct prefix machine_pool;
+	size_t nameserver_count;
+	const char *state_dir; /* /var/lib/wherry */
+	const char *bpf_dir;   /* /sys/fs/bpf/wherry */
+	const struct doctor_machine *machines;
+	size_t machine_count;
+};
+
+/* doctor_gather() and doctor_judge() in one. Adds to @report, which starts out empty. */
+void doctor_run(const struct doctor_options *options, struct doctor_report *report);
