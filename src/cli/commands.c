@@ -83,7 +83,7 @@ const struct command commands[] = {
 		.summary = "Create an app from a directory and deploy it",
 		.text = "A directory that has a fly.toml keeps it. Otherwise one is written: on a "
 			"terminal launch asks what the app serves; with -y it goes by the ports "
-			"that the Dockerfile or image EXPOSEs, and takes HTTP on port 8080 where "
+			"that the Dockerfile EXPOSEs, and takes HTTP on port 8080 where "
 			"there are none. An app that exists already is used as it is.",
 		.positionals = POSITIONALS(DIR_ARGUMENT),
 		.flags = FLAGS({"name", 0, "NAME",
