@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * From a machine to a client: recognise an answer by its flow, put the public address in place of
+ * the machine's, send it out by where the client came in. What leaves the service address leaves
+ * the host from the public address, flow or not; everything else is the machine's own traffic.
+ */
+#pragma once
+
+#include "deliver.h"
+
+struct way_out {
+	__be32 public_addr;
+	__u32 ifindex;
+	enum wherry_via via;
+};
+
+static __always_inline bool is_public(__be32 addr)
+{
+	return bpf_map_lookup_elem(&wherry_addresses, &addr);
+}
+
+/* Where the host's routes lead. False: nowhere by which a public address could leave. */
+static __always_inline bool find_route(
+	struct __sk_buff *skb, __be32 saddr, __be32 daddr, struct way_out *out)
+{
+	struct bpf_fib_lookup fib = {
+		.family = 2, /* AF_INET */
+		.l4_protocol = IPPROTO_UDP,
+		.ipv4_src = saddr,
+		.ipv4_dst = daddr,
+		.ifindex = skb->ifindex,
+	};
+
+	if (is_public(daddr)) {
+		out->via = WHERRY_VIA_FABRIC;
+		return true;
+	}
+	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		out->via = WHERRY_VIA_NEIGHBOUR;
+		out->ifindex = fib.ifindex;
+		return true;
+	case BPF_FIB_LKUP_RET_NOT_FWDED: /* an address of the host itself */
+		out->via = WHERRY_VIA_STACK;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Remembers what a machine sent first, so that the answer finds back where no service would. */
+static __always_inline void learn_outflow(
+	struct wherry_machine *machine, __u32 index, const struct packet *packet)
+{
+	struct wherry_outflow_key key = {
+		.public_addr = machine->public_addr,
+		.remote = packet->daddr,
+		.port = packet->sport,
+		.remote_port = packet->dport,
+		.protocol = IPPROTO_UDP,
+	};
+	struct wherry_outflow *known = bpf_map_lookup_elem(&wherry_outflows, &key);
+	struct wherry_outflow outflow = {.machine = index, .flow_tag = machine->flow_tag};
+
+	if (!known || known->machine != index || known->flow_tag != outflow.flow_tag)
+		bpf_map_update_elem(&wherry_outflows, &key, &outflow, BPF_ANY);
+}
+
+/* False: not an answer. @client and the ports are the flow's, whoever the packet is from. */
+static __always_inline bool find_answer(struct wherry_machine *machine, __be32 client,
+	__be16 client_port, __be16 port, struct way_out *out)
+{
+	struct wherry_flow_key key = {
+		.client = client,
+		.client_port = client_port,
+		.port = port,
+		.protocol = IPPROTO_UDP,
+	};
+	struct wherry_flow *flow = find_flow(machine, &key);
+
+	if (!flow)
+		return false;
+	out->public_addr = flow->public_addr;
+	out->ifindex = flow->ifindex;
+	out->via = flow->via;
+	return true;
+}
+
+/* @packet has its public source already. */
+static __always_inline int send_out(struct __sk_buff *skb, enum packet_kind kind,
+	const struct packet *packet, const struct way_out *out)
+{
+	switch (out->via) {
+	case WHERRY_VIA_NEIGHBOUR:
+		return bpf_redirect_neigh(out->ifindex, NULL, 0, 0);
+	case WHERRY_VIA_STACK:
+		return leave(WHERRY_TO_HOST);
+	default:
+		return is_public(packet->daddr) ? deliver(skb, kind, packet, WHERRY_VIA_FABRIC)
+						: bpf_redirect_peer(out->ifindex, 0);
+	}
+}
+
+/* A machine's own packet: to a public address of ours it goes as any client's would. */
+static __always_inline int own_traffic(
+	struct __sk_buff *skb, enum packet_kind kind, const struct packet *packet)
+{
+	int verdict = TCX_NEXT;
+
+	if (unlikely(is_public(packet->daddr)))
+		verdict = deliver(skb, kind, packet, WHERRY_VIA_FABRIC);
+	return verdict == TCX_NEXT ? leave(WHERRY_OWN_TRAFFIC) : verdict;
+}
+
+static __always_inline int answer_udp(
+	struct __sk_buff *skb, struct packet *packet, struct wherry_machine *machine, __u32 index)
+{
+	struct way_out out = {};
+
+	if (!find_answer(machine, packet->daddr, packet->dport, packet->sport, &out)) {
+		if (packet->saddr != machine->service || !machine->public_addr ||
+			!find_route(skb, machine->public_addr, packet->daddr, &out))
+			return own_traffic(skb, PACKET_UDP, packet);
+		out.public_addr = machine->public_addr;
+		learn_outflow(machine, index, packet);
+	}
+	if (unlikely(packet->more_fragments)) {
+		struct wherry_fragment_key key = fragment_key(skb, packet);
+		struct wherry_fragment fragment = {
+			.addr = out.public_addr,
+			.machine = index,
+			.ifindex = out.ifindex,
+			.via = out.via,
+			.seen_ns = bpf_ktime_get_coarse_ns(),
+		};
+
+		bpf_map_update_elem(&wherry_fragments, &key, &fragment, BPF_ANY);
+	}
+	if (rewrite_udp(
+		    skb, packet, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)
+		return drop(WHERRY_REWRITE_FAILED);
+	packet->saddr = out.public_addr;
+	count_tx(index, skb->len - l2_len);
+	return send_out(skb, PACKET_UDP, packet, &out);
+}
+
+static __always_inline int answer_udp_later(
+	struct __sk_buff *skb, struct packet *packet, __u32 index)
+{
+	struct wherry_fragment_key key = fragment_key(skb, packet);
+	struct wherry_fragment *fragment = bpf_map_lookup_elem(&wherry_fragments, &key);
+	struct way_out out = {};
+
+	/* The first one was the machine's own traffic: it left no verdict. */
+	if (!fragment || bpf_ktime_get_coarse_ns() - fragment->seen_ns > WHERRY_FRAGMENT_LIFE_NS)
+		return own_traffic(skb, PACKET_UDP_LATER, packet);
+	/* Sent to another machine as a client: the verdict is the way there, not an answer's. */
+	if (fragment->machine != index)
+		return own_traffic(skb, PACKET_UDP_LATER, packet);
+	out.public_addr = fragment->addr;
+	out.ifindex = fragment->ifindex;
+	out.via = fragment->via;
+	if (rewrite_ip(skb, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)
+		return drop(WHERRY_REWRITE_FAILED);
+	packet->saddr = out.public_addr;
+	count_tx(index, skb->len - l2_len);
+	return send_out(skb, PACKET_UDP_LATER, packet, &out);
+}
+
+/* The machine's kernel says that a client's packet could not be delivered: a closed port. */
+static __always_inline int answer_icmp(
+	struct __sk_buff *skb, struct packet *packet, struct wherry_machine *machine, __u32 index)
+{
+	struct way_out out = {};
+
+	if (!find_answer(machine, packet->quoted_saddr, packet->quoted_sport, packet->quoted_dport,
+		    &out))
+		return leave(WHERRY_OWN_TRAFFIC);
+	if (rewrite_quoted(skb, packet, offsetof(struct iphdr, daddr), packet->quoted_daddr,
+		    out.public_addr) < 0 ||
+		rewrite_ip(skb, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)
+		return drop(WHERRY_REWRITE_FAILED);
+	packet->saddr = out.public_addr;
+	packet->quoted_daddr = out.public_addr;
+	count_tx(index, skb->len - l2_len);
+	return send_out(skb, PACKET_ICMP_ERROR, packet, &out);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Look up and decide: the service of an address and port, and the machine of a flow. The machine
+ * follows from the flow's hash and the service's table alone; memory of a flow matters only while
+ * its slot has a former machine.
+ */
+#pragma once
+
+#include "maps.h"
+
+#define JHASH_INITVAL 0xdeadbeef
+
+static __always_inline __u32 rol32(__u32 word, __u32 shift)
+{
+	return (word << shift) | (word >> (32 - shift));
+}
+
+/*
+ * Bob Jenkins' lookup3 final mix over three words. Our own, because the kernel's flow hash has a
+ * key per host and two hosts would disagree.
+ */
+static __always_inline __u32 hash_flow(__be32 client, __be32 addr, __be16 client_port, __be16 port)
+{
+	__u32 a = JHASH_INITVAL + client;
+	__u32 b = JHASH_INITVAL + addr;
+	__u32 c = JHASH_INITVAL + ((__u32)client_port << 16 | port);
+
+	c ^= b, c -= rol32(b, 14);
+	a ^= c, a -= rol32(c, 11);
+	b ^= a, b -= rol32(a, 25);
+	c ^= b, c -= rol32(b, 16);
+	a ^= c, a -= rol32(c, 4);
+	b ^= a, b -= rol32(a, 14);
+	c ^= b, c -= rol32(b, 24);
+	return c;
+}
+
+/* The blocks of ports other than single ones, the most specific first. */
+static __always_inline struct wherry_service *find_range(struct wherry_service_key *key)
+{
+	struct wherry_address *address = bpf_map_lookup_elem(&wherry_addresses, &key->addr);
+	__u32 port = bpf_ntohs(key->port);
+	__u32 sizes;
+
+	if (!address)
+		return NULL;
+	sizes = key->protocol == IPPROTO_UDP ? address->udp_port_bits : address->tcp_port_bits;
+	for (int bits = 15; bits >= 0; bits--) {
+		struct wherry_service *service;
+
+		if (!(sizes & 1U << bits))
+			continue;
+		key->port = bpf_htons(port & (0xffff0000U >> bits) & 0xffff);
+		key->port_bits = bits;
+		service = bpf_map_lookup_elem(&wherry_services, key);
+		if (service)
+			return service;
+	}
+	return NULL;
+}
+
+static __always_inline struct wherry_service *find_service(__be32 addr, __u8 protocol, __be16 port)
+{
+	struct wherry_service_key key = {
+		.addr = addr,
+		.port = port,
+		.protocol = protocol,
+		.port_bits = 16,
+	};
+	struct wherry_service *service = bpf_map_lookup_elem(&wherry_services, &key);
+
+	return likely(service) ? service : find_range(&key);
+}
+
+static __always_inline struct wherry_slot find_slot(struct wherry_service *service, __u32 hash)
+{
+	struct wherry_slot none = {}, *slot;
+	__u32 index = hash % WHERRY_MAGLEV_SLOTS;
+	void *table;
+
+	if (likely(!service->table))
+		return service->slot;
+	table = bpf_map_lookup_elem(&wherry_tables, &service->table);
+	if (!table)
+		return none;
+	slot = bpf_map_lookup_elem(table, &index);
+	return slot ? *slot : none;
+}
+
+/* The machine at @index, or NULL when there is none (any more). */
+static __always_inline struct wherry_machine *find_machine(__u32 index)
+{
+	struct wherry_machine *machine;
+
+	if (!index)
+		return NULL;
+	machine = bpf_map_lookup_elem(&wherry_machines, &index);
+	return machine && machine->ifindex ? machine : NULL;
+}
+
+static __always_inline struct wherry_flow *find_flow(
+	struct wherry_machine *machine, struct wherry_flow_key *key)
+{
+	key->flow_tag = machine->flow_tag;
+	return bpf_map_lookup_elem(&wherry_flows, key);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * From a client to a machine: find the machine, learn the flow, put the address of the machine's
+ * socket in place of the public one, hand the packet over. Used where clients' packets come in:
+ * the public interface, the loopback device, and other machines' interfaces.
+ */
+#pragma once
+
+#include "choose.h"
+#include "rewrite.h"
+#include "verdict.h"
+
+/*
+ * How long an answer to "which address is the socket bound to?" may be used. Short, because the
+ * app may close and bind again; not zero, because asking costs as much as the rest of the program.
+ */
+#define BIND_LIFE_NS 10000000ULL
+
+struct target {
+	struct wherry_machine *machine;
+	__u32 index;
+	__be32 local_addr;
+};
+
+/* Who sent it and whom it is for, in terms of the service: for an ICMP error, the quoted packet. */
+struct conversation {
+	__be32 client, addr;
+	__be16 client_port, port;
+};
+
+/*
+ * The service address where a socket is bound to it; else the primary one: the kernel answers from
+ * there for wildcard sockets, and a socket that connected (iperf3's server) has it as its own.
+ */
+static __always_inline __be32 find_local_addr(
+	struct __sk_buff *skb, struct wherry_machine *machine, const struct conversation *talk)
+{
+	__be32 local_addr = machine->primary;
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sock;
+
+	tuple.ipv4.saddr = talk->client;
+	tuple.ipv4.daddr = machine->service;
+	tuple.ipv4.sport = talk->client_port;
+	tuple.ipv4.dport = talk->port;
+	sock = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), (__u32)machine->netns_id, 0);
+	if (sock) {
+		if (sock->src_ip4 == machine->service)
+			local_addr = machine->service;
+		bpf_sk_release(sock);
+	}
+	return local_addr;
+}
+
+/* Brings the machine's memory of the flow up to date. Returns the address to deliver to. */
+static __always_inline __be32 learn_flow(struct __sk_buff *skb, struct wherry_machine *machine,
+	struct wherry_flow_key *key, struct wherry_flow *flow, const struct conversation *talk,
+	enum wherry_via via)
+{
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	struct wherry_flow fresh = {
+		.public_addr = talk->addr,
+		.ifindex = skb->ifindex,
+		.via = via,
+		.seen_ns = now_ns,
+	};
+
+	if (likely(flow && now_ns - flow->seen_ns < BIND_LIFE_NS &&
+		    flow->public_addr == talk->addr && flow->ifindex == skb->ifindex &&
+		    flow->via == via))
+		return flow->local_addr;
+	fresh.local_addr = find_local_addr(skb, machine, talk);
+	if (flow)
+		*flow = fresh;
+	else
+		bpf_map_update_elem(&wherry_flows, key, &fresh, BPF_ANY);
+	return fresh.local_addr;
+}
+
+/* The way back of a flow that a machine opened itself, from a port that no service declares. */
+static __always_inline __u32 find_outflow(const struct conversation *talk)
+{
+	struct wherry_outflow_key key = {
+		.public_addr = talk->addr,
+		.remote = talk->client,
+		.port = talk->port,
+		.remote_port = talk->client_port,
+		.protocol = IPPROTO_UDP,
+	};
+	struct wherry_outflow *outflow = bpf_map_lookup_elem(&wherry_outflows, &key);
+	struct wherry_machine *machine;
+
+	if (!outflow)
+		return 0;
+	machine = find_machine(outflow->machine);
+	return machine && machine->flow_tag == outflow->flow_tag ? outflow->machine : 0;
+}
+
+enum found {
+	FOUND,
+	FOUND_NO_SERVICE,
+	FOUND_NO_MACHINE,
+};
+
+/* @learn is false for ICMP errors: what a router says is no sign of the client. */
+static __always_inline enum found find_target(struct __sk_buff *skb,
+	const struct conversation *talk, enum wherry_via via, bool learn, struct target *target)
+{
+	struct wherry_service *service = find_service(talk->addr, IPPROTO_UDP, talk->port);
+	struct wherry_machine *machine = NULL;
+	struct wherry_flow *flow = NULL;
+	struct wherry_slot slot = {};
+	struct wherry_flow_key key = {
+		.client = talk->client,
+		.client_port = talk->client_port,
+		.port = talk->port,
+		.protocol = IPPROTO_UDP,
+	};
+
+	if (likely(service))
+		slot = find_slot(service,
+			hash_flow(talk->client, talk->addr, talk->client_port, talk->port));
+	else
+		slot.machine = find_outflow(talk);
+	if (!service && !slot.machine)
+		return FOUND_NO_SERVICE;
+	target->index = slot.former;
+	if (unlikely(slot.former)) {
+		machine = find_machine(slot.former);
+		if (machine)
+			flow = find_flow(machine, &key);
+	}
+	if (likely(!flow)) {
+		target->index = slot.machine;
+		machine = find_machine(slot.machine);
+		if (!machine)
+			return FOUND_NO_MACHINE;
+		flow = find_flow(machine, &key);
+	}
+	if (!machine)
+		return FOUND_NO_MACHINE;
+	target->machine = machine;
+	if (learn)
+		target->local_addr = learn_flow(skb, machine, &key, flow, talk, via);
+	else
+		target->local_addr = flow ? flow->local_addr : find_local_addr(skb, machine, talk);
+	return FOUND;
+}
+
+/* The packet is the machine's now: out of the veth, inside its namespace. */
+static __always_inline int hand_over(
+	struct __sk_buff *skb, struct wherry_machine *machine, __u32 index, enum wherry_via via)
+{
+	struct ethhdr *eth;
+
+	count_rx(index, skb->len - l2_len);
+	if (likely(via != WHERRY_VIA_STACK))
+		return bpf_redirect_peer(machine->ifindex, 0);
+	/*
+	 * From the loopback device: it carries a route of the host, which older kernels keep over
+	 * bpf_redirect_peer(); sending it through the veth takes it off everywhere.
+	 */
+	reload(skb);
+	eth = (void *)(long)skb->data;
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return drop(WHERRY_MALFORMED);
+	__builtin_memcpy(eth->h_dest, machine->mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, machine->gateway_mac, ETH_ALEN);
+	return bpf_redirect(machine->ifindex, 0);
+}
+
+static __always_inline struct wherry_fragment_key fragment_key(
+	struct __sk_buff *skb, const struct packet *packet)
+{
+	struct wherry_fragment_key key = {
+		.saddr = packet->saddr,
+		.daddr = packet->daddr,
+		.id = packet->id,
+		.protocol = IPPROTO_UDP,
+		.ifindex = skb->ifindex,
+	};
+
+	return key;
+}
+
+/* No service, no machine: the kernel answers that the port is closed (see accept.bpf.c). */
+static __always_inline int leave_to_kernel(__be32 addr, enum wherry_verdict verdict)
+{
+	return bpf_map_lookup_elem(&wherry_addresses, &addr) ? leave(verdict) : TCX_NEXT;
+}
+
+static __always_inline int deliver_udp(
+	struct __sk_buff *skb, const struct packet *packet, enum wherry_via via)
+{
+	const struct conversation talk = {
+		.client = packet->saddr,
+		.addr = packet->daddr,
+		.client_port = packet->sport,
+		.port = packet->dport,
+	};
+	struct target target = {};
+	enum found found = find_target(skb, &talk, via, true, &target);
+
+	if (found != FOUND)
+		return leave_to_kernel(packet->daddr,
+			found == FOUND_NO_SERVICE ? WHERRY_NO_SERVICE : WHERRY_NO_MACHINE);
+	if (unlikely(packet->more_fragments)) {
+		struct wherry_fragment_key key = fragment_key(skb, packet);
+		struct wherry_fragment fragment = {
+			.addr = target.local_addr,
+			.machine = target.index,
+			.seen_ns = bpf_ktime_get_coarse_ns(),
+		};
+
+		bpf_map_update_elem(&wherry_fragments, &key, &fragment, BPF_ANY);
+	}
+	if (rewrite_udp(skb, packet, offsetof(struct iphdr, daddr), packet->daddr,
+		    target.local_addr) < 0)
+		return drop(WHERRY_REWRITE_FAILED);
+	return hand_over(skb, target.machine, target.index, via);
+}
+
+static __always_inline int deliver_udp_later(
+	struct __sk_buff *skb, const struct packet *packet, enum wherry_via via)
+{
+	struct wherry_fragment_key key = fragment_key(skb, packet);
+	struct wherry_fragment *fragment;
+	struct wherry_machine *machine;
+	__be32 addr;
+	__u32 index;
+
+	fragment = bpf_map_lookup_elem(&wherry_fragments, &key);
+	if (!fragment || bpf_ktime_get_coarse_ns() - fragment->seen_ns > WHERRY_FRAGMENT_LIFE_NS) {
+		struct wherry_address *address =
+			bpf_map_lookup_elem(&wherry_addresses, &packet->daddr);
+
+		/* The kernel could not complete it: the first one is not coming its way. */
+		return address && address->udp_port_bits ? drop(WHERRY_FRAGMENT_UNKNOWN) : TCX_NEXT;
+	}
+	addr = fragment->addr;
+	index = fragment->machine;
+	machine = find_machine(index);
+	if (!machine)
+		return drop(WHERRY_STALE_MACHINE);
+	if (rewrite_ip(skb, offsetof(struct iphdr, daddr), packet->daddr, addr) < 0)
+		return drop(WHERRY_REWRITE_FAILED);
+	return hand_over(skb, machine, index, via);
+}
+
+/* The client, or a router on the way to it, says that an answer could not be delivered. */
+static __always_inline int deliver_icmp(
+	struct __sk_buff *skb, const struct packet *packet, enum wherry_via via)
+{
+	const struct conversation talk = {
+		.client = packet->quoted_daddr,
+		.addr = packet->quoted_saddr,
+		.client_port = packet->quoted_dport,
+		.port = packet->quoted_sport,
+	};
+	struct target target = {};
+
+	if (packet->daddr != packet->quoted_saddr ||
+		find_target(skb, &talk, via, false, &target) != FOUND)
+		return TCX_NEXT;
+	if (rewrite_quoted(skb, packet, offsetof(struct iphdr, saddr), packet->quoted_saddr,
+		    target.local_addr) < 0 ||
+		rewrite_ip(skb, offsetof(struct iphdr, daddr), packet->daddr, target.local_addr) <
+			0)
+		return drop(WHERRY_REWRITE_FAILED);
+	return hand_over(skb, target.machine, target.index, via);
+}
+
+static __always_inline int deliver(struct __sk_buff *skb, enum packet_kind kind,
+	const struct packet *packet, enum wherry_via via)
+{
+	switch (kind) {
+	case PACKET_UDP:
+		return deliver_udp(skb, packet, via);
+	case PACKET_UDP_LATER:
+		return deliver_udp_later(skb, packet, via);
+	case PACKET_ICMP_ERROR:
+		return deliver_icmp(skb, packet, via);
+	case PACKET_MALFORMED:
+		/* Not ours to judge where it is for somebody else. */
+		return bpf_map_lookup_elem(&wherry_addresses, &packet->daddr)
+			       ? drop(WHERRY_MALFORMED)
+			       : TCX_NEXT;
+	default:
+		return TCX_NEXT;
+	}
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * All maps of the UDP plane. All are pinned: they belong to the host, not to a process, and a new
+ * build of the programs takes them over.
+ */
+#pragma once
+
+#include "compiler.h"
+#include "wherry/abi.h"
+
+/* Written by wherryd, read by every program. Full: wherryd refuses the service in words. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WHERRY_MAX_SERVICES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct wherry_service_key);
+	__type(value, struct wherry_service);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_services SEC(".maps");
+
+/* Written by wherryd. One entry a public address that has a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WHERRY_MAX_ADDRESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __be32);
+	__type(value, struct wherry_address);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_addresses SEC(".maps");
+
+/* The Maglev table of one backend group: flow hash modulo its size -> machine. */
+struct maglev_table {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WHERRY_MAGLEV_SLOTS);
+	__type(key, __u32);
+	__type(value, struct wherry_slot);
+};
+
+/* Written by wherryd, which replaces whole tables: readers see the old one or the new one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, WHERRY_MAX_TABLES);
+	__type(key, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__array(values, struct maglev_table);
+} wherry_tables SEC(".maps");
+
+/* Written by wherryd. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WHERRY_MAX_MACHINES);
+	__type(key, __u32);
+	__type(value, struct wherry_machine);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_machines SEC(".maps");
+
+/* Written by wherryd: the host's end of a machine's veth -> the machine's index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WHERRY_MAX_MACHINES);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_interfaces SEC(".maps");
+
+/*
+ * Written by the programs, towards the machine. Full: the least recently used flow goes, and with
+ * it the way back for answers of a wildcard socket until its client is heard again. The common
+ * LRU list, not per-CPU ones: those split the budget.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, WHERRY_MAX_FLOWS);
+	__type(key, struct wherry_flow_key);
+	__type(value, struct wherry_flow);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_flows SEC(".maps");
+
+/* Written by the programs. Small and apart, so that a flood of ids evicts fragments only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, WHERRY_MAX_FRAGMENTS);
+	__type(key, struct wherry_fragment_key);
+	__type(value, struct wherry_fragment);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_fragments SEC(".maps");
+
+/* Written by the programs, from the machine. Full: the least recently used goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, WHERRY_MAX_OUTFLOWS);
+	__type(key, struct wherry_outflow_key);
+	__type(value, struct wherry_outflow);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_outflows SEC(".maps");
+
+/* Written by wherryd. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, WHERRY_MAX_POOLS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct wherry_pool_key);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_pools SEC(".maps");
+
+/* Written by wherryd. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct wherry_config);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_config SEC(".maps");
+
+/* Counted by the programs: enum wherry_verdict -> packets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WHERRY_VERDICT_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_verdicts SEC(".maps");
+
+/* Counted by the programs, by machine index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WHERRY_MAX_MACHINES);
+	__type(key, __u32);
+	__type(value, struct wherry_traffic);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_traffic SEC(".maps");

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the BPF programs and userspace share: map keys and values, limits, counters. The only such
+ * header. Maps are pinned and outlive programs and daemons; a change of any layout below raises
+ * WHERRY_ABI_VERSION, which is part of the path they are pinned under, so that two builds with
+ * different layouts never read each other's maps.
+ *
+ * Addresses and ports are in network byte order (__be32, __be16). Padding is explicit and zero:
+ * hash keys are compared byte by byte.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+#define WHERRY_ABI_VERSION 1
+
+/* Entries of the Maglev table of one backend group; a prime (Maglev, NSDI 2016, section 3.4). */
+#define WHERRY_MAGLEV_SLOTS 65537
+
+#define WHERRY_MAX_MACHINES  4096   /* on one host; index 0 is "none" */
+#define WHERRY_MAX_TABLES    4096   /* backend groups of two or more machines; 0 is "none" */
+#define WHERRY_MAX_SERVICES  262144 /* (address, protocol, port block) entries */
+#define WHERRY_MAX_ADDRESSES 65536
+#define WHERRY_MAX_POOLS     1024
+#define WHERRY_MAX_FLOWS     262144 /* default; wherryd.toml may say otherwise */
+#define WHERRY_MAX_FRAGMENTS 8192
+#define WHERRY_MAX_OUTFLOWS  65536
+
+/*
+ * A service entry covers an aligned block of ports: 2^(16 - port_bits) of them, a single port
+ * with port_bits 16. A range is cut into at most 30 such blocks. @port has the block's low bits
+ * zero.
+ */
+struct wherry_service_key {
+	__be32 addr;
+	__be16 port;
+	__u8 protocol;
+	__u8 port_bits;
+};
+_Static_assert(sizeof(struct wherry_service_key) == 8, "hash key without holes");
+
+/*
+ * A choice of machine: the owner of a flow hash, and the former owner while flows from before the
+ * last change live there. Flows that the former owner knows stay with it.
+ */
+struct wherry_slot {
+	__u16 machine; /* index into the machines; 0: none */
+	__u16 former;  /* likewise */
+};
+_Static_assert(sizeof(struct wherry_slot) == 4, "one word, written at once");
+
+struct wherry_service {
+	struct wherry_slot slot; /* when table is 0: the whole service */
+	__u32 table;		 /* index into the tables, or 0 */
+};
+_Static_assert(sizeof(struct wherry_service) == 8, "no holes");
+
+/* Per public address: which block sizes occur, bit N for port_bits N. Spares lookups on a miss. */
+struct wherry_address {
+	__u32 udp_port_bits;
+	__u32 tcp_port_bits;
+};
+_Static_assert(sizeof(struct wherry_address) == 8, "no holes");
+
+/* A machine on this host, as the data plane sees it. */
+struct wherry_machine {
+	char id[16];	     /* the machine's id, NUL-terminated */
+	__u32 ifindex;	     /* the host's end of its veth */
+	__s32 netns_id;	     /* its network namespace, as the host's knows it */
+	__be32 primary;	     /* its first address: the source of its own traffic */
+	__be32 service;	     /* fly-global-services */
+	__be32 public_addr;  /* what it sends from when no flow says otherwise; 0: none */
+	__u32 flow_tag;	     /* in the key of its flows; a new machine in this place has another */
+	__u8 mac[6];	     /* eth0's */
+	__u8 gateway_mac[6]; /* the host end's */
+};
+_Static_assert(sizeof(struct wherry_machine) == 52, "no holes");
+
+/* One client's flow to one port of a machine. */
+struct wherry_flow_key {
+	__u32 flow_tag;
+	__be32 client;
+	__be16 client_port;
+	__be16 port;
+	__u8 protocol;
+	__u8 zero[3];
+};
+_Static_assert(sizeof(struct wherry_flow_key) == 16, "hash key without holes");
+
+/* How the answer of a flow leaves. */
+enum wherry_via {
+	WHERRY_VIA_NEIGHBOUR, /* out of the interface, to the next hop of the client's address */
+	WHERRY_VIA_STACK,     /* the client is a program of this host */
+	WHERRY_VIA_FABRIC,    /* the client is a machine of this host: look its address up again */
+};
+
+struct wherry_flow {
+	__be32 public_addr; /* where the client sent to: the source of the answer */
+	__be32 local_addr;  /* where the machine's socket is: service or primary address */
+	__u32 ifindex;	    /* the interface the client came in by */
+	__u32 via;	    /* enum wherry_via */
+	__u64 seen_ns;	    /* last packet of the client; CLOCK_MONOTONIC, a few ms coarse */
+};
+_Static_assert(sizeof(struct wherry_flow) == 24, "no holes");
+
+/* Fragments after the first carry no ports; the first one leaves the verdict here for them. */
+struct wherry_fragment_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 id;
+	__u8 protocol;
+	__u8 zero;
+	__u32 ifindex; /* where it came in: ids of different links do not mix */
+};
+_Static_assert(sizeof(struct wherry_fragment_key) == 16, "hash key without holes");
+
+struct wherry_fragment {
+	__be32 addr;   /* towards the machine: destination; from it: source */
+	__u32 machine; /* towards the machine: its index */
+	__u32 ifindex; /* from the machine: where it leaves */
+	__u32 via;     /* from the machine: enum wherry_via */
+	__u64 seen_ns;
+};
+_Static_assert(sizeof(struct wherry_fragment) == 24, "no holes");
+
+/* Reassembly gives up after this; a fragment id may mean another datagram then (RFC 791, 6.3). */
+#define WHERRY_FRAGMENT_LIFE_NS 30000000000ULL
+
+/* A flow that a machine opened from its service address, at a port that no service declares. */
+struct wherry_outflow_key {
+	__be32 public_addr;
+	__be32 remote;
+	__be16 port;
+	__be16 remote_port;
+	__u8 protocol;
+	__u8 zero[3];
+};
+_Static_assert(sizeof(struct wherry_outflow_key) == 16, "hash key without holes");
+
+struct wherry_outflow {
+	__u32 machine;
+	__u32 flow_tag; /* the machine's when it sent; stale when it differs */
+};
+_Static_assert(sizeof(struct wherry_outflow) == 8, "no holes");
+
+/* Longest-prefix-match key of the public pools; IPv4 as ::ffff:a.b.c.d, prefix 96 + n. */
+struct wherry_pool_key {
+	__u32 prefix_bits;
+	__be32 addr[4];
+};
+_Static_assert(sizeof(struct wherry_pool_key) == 20, "no holes");
+
+enum wherry_pool {
+	WHERRY_POOL_CLOSED = 1, /* sockets of the host do not answer here */
+	WHERRY_POOL_HOST = 2,	/* the host's own address: they do */
+};
+
+struct wherry_config {
+	__u32 public_ifindex; /* for what leaves without a flow */
+	__u32 zero;
+};
+_Static_assert(sizeof(struct wherry_config) == 8, "no holes");
+
+struct wherry_traffic {
+	__u64 rx_packets, rx_bytes; /* to the machine, through the fabric */
+	__u64 tx_packets, tx_bytes; /* from it */
+};
+_Static_assert(sizeof(struct wherry_traffic) == 32, "no holes");
+
+/*
+ * What becomes of a packet. X(NAME, "name", kind, sentence): every packet that the programs drop or
+ * leave to the kernel is counted under exactly one of these; forwarded packets count in the
+ * machine's traffic. The text is what people and the API see.
+ */
+#define WHERRY_VERDICTS(X)                                                                         \
+	X(MALFORMED, "malformed", DROP,                                                            \
+		"the IP, UDP or ICMP header is cut short or contradicts itself")                   \
+	X(FRAGMENT_UNKNOWN, "fragment_unknown", DROP,                                              \
+		"a later fragment came before the first one or 30 s after it")                     \
+	X(SPOOFED_SOURCE, "spoofed_source", DROP,                                                  \
+		"a machine sent from an address that is not its own")                              \
+	X(UNKNOWN_INTERFACE, "unknown_interface", DROP, "no machine is known on the interface")    \
+	X(NO_PRIVATE_NETWORK, "no_private_network", DROP,                                          \
+		"a machine sent IPv6, which no private network carries yet")                       \
+	X(HAIRPIN_TO_SELF, "hairpin_to_self", DROP,                                                \
+		"a machine sent to a public address that leads to itself")                         \
+	X(STALE_MACHINE, "stale_machine", DROP,                                                    \
+		"the machine left between the choice and the delivery")                            \
+	X(REWRITE_FAILED, "rewrite_failed", DROP,                                                  \
+		"the kernel refused to change the packet (out of memory)")                         \
+	X(NO_SERVICE, "no_service", PASS,                                                          \
+		"no service at this port; the kernel answers port unreachable")                    \
+	X(NO_MACHINE, "no_machine", PASS,                                                          \
+		"no machine serves this port now; the kernel answers port unreachable")            \
+	X(OWN_TRAFFIC, "own_traffic", PASS, "a machine's own traffic, left to NAT")                \
+	X(TO_HOST, "to_host", PASS, "answers to a program of the host itself")
+
+enum wherry_verdict {
+#define X(name, text, kind, sentence) WHERRY_##name,
+	WHERRY_VERDICTS(X)
+#undef X
+		WHERRY_VERDICT_COUNT
+};

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attaching programs: pinned links that outlive us. A link whose device is gone stays pinned but
+ * is dead (its ifindex reads 0); it is made anew. Kernels before 6.6 have no tcx and get a clsact
+ * filter, which the device owns, instead.
+ */
+#include "fabric/fabric_impl.h"
+
+#include "base/err.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TCX_INGRESS 46 /* BPF_TCX_INGRESS; Debian 12's headers end before it */
+
+#define CLSACT_PRIORITY 0x7765 /* "we": unlikely to be someone else's */
+
+static void link_path(const struct fabric *fabric, const char *name, char path[static PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/links/%s", fabric->bpf_dir, name);
+}
+
+/*
+ * The id of what a link is attached to: an ifindex or a namespace's inode. The first word of the
+ * information of tcx and of netns links; tcx' own fields are newer than our headers.
+ */
+static int link_target(int link, uint32_t *target)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(link, &info, &len) < 0)
+		return -errno;
+	*target = info.netns.netns_ino;
+	return 0;
+}
+
+/* Replaces the program of the pinned link. Returns 1 when there is none that is alive. */
+static int update_link(const char *path, int program, uint32_t target)
+{
+	_close_ int link = bpf_obj_get(path);
+	uint32_t attached = 0;
+
+	if (link < 0)
+		return 1;
+	if (link_target(link, &attached) < 0 || attached != target ||
+		bpf_link_update(link, program, NULL) < 0) {
+		unlink(path);
+		return 1;
+	}
+	return 0;
+}
+
+static int attach_clsact(int program, unsigned int ifindex, struct err *err)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = CLSACT_PRIORITY, .prog_fd = program,
+		.flags = BPF_TC_F_REPLACE);
+	int r = bpf_tc_hook_create(&hook);
+
+	if (r < 0 && r != -EEXIST)
+		return err_errno(err, r, "cannot make the clsact hook of interface %u", ifindex);
+	r = bpf_tc_attach(&hook, &opts);
+	if (r < 0)
+		return err_errno(err, r, "cannot attach to interface %u", ifindex);
+	return 0;
+}
+
+/* WHERRY_TC=clsact forces the way of kernels before 6.6. */
+static bool want_clsact(void)
+{
+	const char *tc = getenv("WHERRY_TC");
+
+	return tc && strcmp(tc, "clsact") == 0;
+}
+
+int attach_ingress(struct fabric *fabric, enum fabric_program program, unsigned int ifindex,
+	const char *name, struct err *err)
+{
+	int prog = fabric->programs[program];
+	char path[PATH_MAX];
+	_close_ int link = -1;
+
+	if (want_clsact())
+		return attach_clsact(prog, ifindex, err);
+	link_path(fabric, name, path);
+	if (update_link(path, prog, ifindex) == 0)
+		return 0;
+	link = bpf_link_create(prog, (int)ifindex, TCX_INGRESS, NULL);
+	if (link == -EINVAL)
+		return attach_clsact(prog, ifindex, err);
+	if (link < 0)
+		return err_errno(err, link, "cannot attach to interface %u", ifindex);
+	if (bpf_obj_pin(link, path) < 0)
+		return err_errno(err, -errno, "cannot pin %s", path);
+	return 0;
+}
+
+void detach_ingress(struct fabric *fabric, const char *name)
+{
+	char path[PATH_MAX];
+
+	link_path(fabric, name, path);
+	unlink(path);
+}
+
+int fabric_attach_edge(struct fabric *fabric, unsigned int ifindex, struct err *err)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "edge-%u", ifindex);
+	return attach_ingress(fabric, PROGRAM_EDGE, ifindex, name, err);
+}
+
+int fabric_attach_accept(struct fabric *fabric, struct err *err)
+{
+	_close_ int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int prog = fabric->programs[PROGRAM_ACCEPT];
+	_close_ int link = -1;
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (netns < 0 || fstat(netns, &st) < 0)
+		return err_errno(err, -errno, "cannot open the network namespace");
+	link_path(fabric, "accept", path);
+	if (update_link(path, prog, (uint32_t)st.st_ino) == 0)
+		return 0;
+	link = bpf_link_create(prog, netns, BPF_SK_LOOKUP, NULL);
+	if (link < 0)
+		return err_errno(err, link, "cannot attach the socket lookup program");
+	if (bpf_obj_pin(link, path) < 0)
+		return err_errno(err, -errno, "cannot pin %s", path);
+	return 0;
+}

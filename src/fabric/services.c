@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Services and public addresses in the maps. The wanted entries are worked out whole, compared
+ * with the shadow, and the differences written: first what readers need to find the new services
+ * (tables, block sizes), then the services, then what nobody needs any more is taken away.
+ */
+#include "fabric/tables.h"
+
+#include "base/err.h"
+#include "fabric/ports.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+static int compare_services(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct wherry_service_key));
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(__be32));
+}
+
+int services_load(struct fabric *fabric, struct err *err)
+{
+	struct service_entry *services = NULL;
+	struct address_entry *addresses = NULL;
+	struct wherry_service_key key, *after = NULL;
+	__be32 addr, *after_addr = NULL;
+	size_t count = 0, addr_count = 0;
+
+	while (bpf_map_get_next_key(fabric->maps[MAP_SERVICES], after, &key) == 0) {
+		if ((count & (count + 1)) == 0)
+			services = realloc(services, (count * 2 + 2) * sizeof(*services));
+		if (!services)
+			return err_errno(err, -ENOMEM, "cannot read the map of services");
+		services[count].key = key;
+		after = &services[count].key;
+		if (bpf_map_lookup_elem(fabric->maps[MAP_SERVICES], &key, &services[count].value) ==
+			0)
+			count++;
+	}
+	fabric->services = services;
+	fabric->service_count = count;
+	while (bpf_map_get_next_key(fabric->maps[MAP_ADDRESSES], after_addr, &addr) == 0) {
+		if ((addr_count & (addr_count + 1)) == 0)
+			addresses = realloc(addresses, (addr_count * 2 + 2) * sizeof(*addresses));
+		if (!addresses)
+			return err_errno(err, -ENOMEM, "cannot read the map of addresses");
+		addresses[addr_count].addr = addr;
+		after_addr = &addresses[addr_count].addr;
+		if (bpf_map_lookup_elem(
+			    fabric->maps[MAP_ADDRESSES], &addr, &addresses[addr_count].value) == 0)
+			addr_count++;
+	}
+	fabric->addresses = addresses;
+	fabric->address_count = addr_count;
+	for (size_t i = 0; i < count; i++)
+		if (services[i].value.table < WHERRY_MAX_TABLES)
+			fabric->table_used[services[i].value.table] = 1;
+	qsort(services, count, sizeof(*services), compare_services);
+	qsort(addresses, addr_count, sizeof(*addresses), compare_addresses);
+	return 0;
+}
+
+static struct wherry_service_key service_key(
+	const struct fabric_service *service, struct port_block block)
+{
+	struct wherry_service_key key = {
+		.addr = addr_v4_be(&service->addr),
+		.port = htons(block.port),
+		.protocol = (uint8_t)service->protocol,
+		.port_bits = block.bits,
+	};
+
+	return key;
+}
+
+/* The state of a group that this process has not seen: as its services in the maps have it. */
+static struct group_state *adopt_group(struct fabric *fabric, const char *name,
+	const struct fabric_service *services, size_t count, size_t group)
+{
+	struct port_block blocks[PORTS_MAX_BLOCKS];
+
+	for (size_t i = 0; i < count; i++) {
+		struct wherry_service_key key;
+		const struct service_entry *known;
+
+		if (services[i].group != group)
+			continue;
+		ports_split(services[i].range.first, services[i].range.last, blocks);
+		key = service_key(&services[i], blocks[0]);
+		known = bsearch(&key, fabric->services, fabric->service_count, sizeof(*known),
+			compare_services);
+		if (known)
+			return tables_add_group(
+				fabric, name, known->value.table, known->value.slot);
+	}
+	return tables_add_group(fabric, name, 0, (struct wherry_slot){});
+}
+
+static int update_groups(struct fabric *fabric, const struct fabric_group *groups,
+	size_t group_count, const struct fabric_service *services, size_t service_count,
+	struct err *err)
+{
+	for (size_t i = 0; i < fabric->group_count; i++)
+		fabric->groups[i].is_wanted = false;
+	for (size_t i = 0; i < group_count; i++) {
+		struct group_state *state = tables_find_group(fabric, groups[i].name);
+		int r;
+
+		if (!state)
+			state = adopt_group(fabric, groups[i].name, services, service_count, i);
+		if (!state)
+			return err_errno(err, -ENOMEM, "cannot update the groups");
+		state->is_wanted = true;
+		r = tables_update_group(fabric, state, &groups[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static struct address_entry *find_address(
+	struct address_entry *addresses, size_t count, __be32 addr)
+{
+	return bsearch(&addr, addresses, count, sizeof(*addresses), compare_addresses);
+}
+
+/* What the maps should hold, sorted. */
+struct wanted {
+	struct service_entry *services;
+	size_t service_count;
+	struct address_entry *addresses;
+	size_t address_count;
+};
+
+static void wanted_clear(struct wanted *wanted)
+{
+	free(wanted->services);
+	free(wanted->addresses);
+}
+
+static void add_blocks(struct fabric *fabric, struct wanted *wanted,
+	const struct fabric_group *groups, const struct fabric_service *service)
+{
+	const struct group_state *state = tables_find_group(fabric, groups[service->group].name);
+	struct address_entry *address =
+		find_address(wanted->addresses, wanted->address_count, addr_v4_be(&service->addr));
+	struct port_block blocks[PORTS_MAX_BLOCKS];
+	size_t count = ports_split(service->range.first, service->range.last, blocks);
+
+	for (size_t i = 0; i < count; i++) {
+		wanted->services[wanted->service_count++] = (struct service_entry){
+			.key = service_key(service, blocks[i]),
+			.value = {.slot = state->slot, .table = state->table},
+		};
+		if (address && service->protocol == PROTOCOL_UDP)
+			address->value.udp_port_bits |= 1U << blocks[i].bits;
+		else if (address)
+			address->value.tcp_port_bits |= 1U << blocks[i].bits;
+	}
+}
+
+static int build_wanted(struct fabric *fabric, struct wanted *wanted,
+	const struct fabric_group *groups, const struct fabric_service *services,
+	size_t service_count, const struct addr *addrs, size_t addr_count)
+{
+	struct port_block blocks[PORTS_MAX_BLOCKS];
+	size_t blocks_total = 0;
+
+	for (size_t i = 0; i < service_count; i++)
+		blocks_total +=
+			ports_split(services[i].range.first, services[i].range.last, blocks);
+	wanted->services = calloc(blocks_total + 1, sizeof(*wanted->services));
+	wanted->addresses = calloc(addr_count + 1, sizeof(*wanted->addresses));
+	if (!wanted->services || !wanted->addresses)
+		return -ENOMEM;
+	for (size_t i = 0; i < addr_count; i++)
+		wanted->addresses[i].addr = addr_v4_be(&addrs[i]);
+	wanted->address_count = addr_count;
+	qsort(wanted->addresses, addr_count, sizeof(*wanted->addresses), compare_addresses);
+	for (size_t i = 0; i < service_count; i++)
+		add_blocks(fabric, wanted, groups, &services[i]);
+	qsort(wanted->services, wanted->service_count, sizeof(*wanted->services), compare_services);
+	return 0;
+}
+
+/*
+ * Block sizes only ever grow here and shrink in take_away(), after the services went: a reader
+ * that finds a service must have been able to look for it.
+ */
+static int put_addresses(
+	struct fabric *fabric, const struct wanted *wanted, bool is_final, struct err *err)
+{
+	for (size_t i = 0; i < wanted->address_count; i++) {
+		const struct address_entry *entry = &wanted->addresses[i];
+		const struct address_entry *known =
+			find_address(fabric->addresses, fabric->address_count, entry->addr);
+		struct wherry_address value = entry->value;
+
+		if (known && !is_final) {
+			value.udp_port_bits |= known->value.udp_port_bits;
+			value.tcp_port_bits |= known->value.tcp_port_bits;
+		}
+		if (known && memcmp(&known->value, &value, sizeof(value)) == 0)
+			continue;
+		if (bpf_map_update_elem(
+			    fabric->maps[MAP_ADDRESSES], &entry->addr, &value, BPF_ANY) < 0)
+			return err_errno(err, -errno, "cannot write a public address");
+	}
+	return 0;
+}
+
+static int put_services(struct fabric *fabric, const struct wanted *wanted, struct err *err)
+{
+	for (size_t i = 0; i < wanted->service_count; i++) {
+		const struct service_entry *entry = &wanted->services[i];
+		const struct service_entry *known = bsearch(&entry->key, fabric->services,
+			fabric->service_count, sizeof(*known), compare_services);
+
+		if (known && memcmp(&known->value, &entry->value, sizeof(known->value)) == 0)
+			continue;
+		if (bpf_map_update_elem(
+			    fabric->maps[MAP_SERVICES], &entry->key, &entry->value, BPF_ANY) < 0)
+			return errno == E2BIG ? err_set(err, -ENOSPC,
+							"the data plane holds its %d port blocks "
+							"already; release a service first",
+							WHERRY_MAX_SERVICES)
+					      : err_errno(err, -errno, "cannot write a service");
+	}
+	return 0;
+}
+
+static void take_away(struct fabric *fabric, const struct wanted *wanted)
+{
+	for (size_t i = 0; i < fabric->service_count; i++)
+		if (!bsearch(&fabric->services[i].key, wanted->services, wanted->service_count,
+			    sizeof(*wanted->services), compare_services))
+			bpf_map_delete_elem(fabric->maps[MAP_SERVICES], &fabric->services[i].key);
+	for (size_t i = 0; i < fabric->address_count; i++)
+		if (!find_address(
+			    wanted->addresses, wanted->address_count, fabric->addresses[i].addr))
+			bpf_map_delete_elem(
+				fabric->maps[MAP_ADDRESSES], &fabric->addresses[i].addr);
+}
+
+/* After a failure the maps hold some of both: what is there is read again. */
+static int reload_shadow(struct fabric *fabric)
+{
+	free(fabric->services);
+	free(fabric->addresses);
+	fabric->services = NULL;
+	fabric->addresses = NULL;
+	fabric->service_count = fabric->address_count = 0;
+	return services_load(fabric, NULL);
+}
+
+int fabric_apply(struct fabric *fabric, const struct fabric_group *groups, size_t group_count,
+	const struct fabric_service *services, size_t service_count, const struct addr *addrs,
+	size_t addr_count, struct err *err)
+{
+	_cleanup_(wanted_clear) struct wanted wanted = {};
+	int r = update_groups(fabric, groups, group_count, services, service_count, err);
+
+	if (r < 0)
+		return r;
+	r = build_wanted(fabric, &wanted, groups, services, service_count, addrs, addr_count);
+	if (r < 0)
+		return err_errno(err, r, "cannot update the services");
+	r = put_addresses(fabric, &wanted, false, err);
+	if (r == 0)
+		r = put_services(fabric, &wanted, err);
+	if (r < 0) {
+		reload_shadow(fabric);
+		return r;
+	}
+	take_away(fabric, &wanted);
+	r = put_addresses(fabric, &wanted, true, err);
+	if (r < 0)
+		return r;
+	tables_drop_unwanted(fabric);
+	free(fabric->services);
+	free(fabric->addresses);
+	fabric->services = take_ptr(wanted.services);
+	fabric->service_count = wanted.service_count;
+	fabric->addresses = take_ptr(wanted.addresses);
+	fabric->address_count = wanted.address_count;
+	return 0;
+}
+
+int services_forget_machine(struct fabric *fabric, uint16_t index, struct err *err)
+{
+	int r = tables_forget_machine(fabric, index, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < fabric->service_count; i++) {
+		struct service_entry *entry = &fabric->services[i];
+		struct wherry_slot without = tables_without(entry->value.slot, index);
+
+		if (memcmp(&without, &entry->value.slot, sizeof(without)) == 0)
+			continue;
+		entry->value.slot = without;
+		if (bpf_map_update_elem(
+			    fabric->maps[MAP_SERVICES], &entry->key, &entry->value, BPF_ANY) < 0)
+			return err_errno(err, -errno, "cannot take a machine out of a service");
+	}
+	return 0;
+}

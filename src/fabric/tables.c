@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Backend groups in the maps; see tables.h. The kernel's copy of a table is the only one: it is
+ * read back when the group changes, which is rare, instead of being held for every group.
+ */
+#include "fabric/tables.h"
+
+#include "base/err.h"
+#include "fabric/maglev.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#define TABLE_BYTES (WHERRY_MAGLEV_SLOTS * sizeof(struct wherry_slot))
+
+struct group_state *tables_find_group(struct fabric *fabric, const char *name)
+{
+	for (size_t i = 0; i < fabric->group_count; i++)
+		if (strcmp(fabric->groups[i].name, name) == 0)
+			return &fabric->groups[i];
+	return NULL;
+}
+
+struct group_state *tables_add_group(
+	struct fabric *fabric, const char *name, uint32_t table, struct wherry_slot slot)
+{
+	struct group_state *groups, *state;
+
+	groups = realloc(fabric->groups, (fabric->group_count + 1) * sizeof(*groups));
+	if (!groups)
+		return NULL;
+	fabric->groups = groups;
+	state = &groups[fabric->group_count];
+	*state = (struct group_state){.name = strdup(name), .table = table, .slot = slot};
+	if (!state->name)
+		return NULL;
+	fabric->group_count++;
+	if (table < WHERRY_MAX_TABLES)
+		fabric->table_used[table] = 1;
+	return state;
+}
+
+/* Opens the inner map behind @table. */
+static int open_table(const struct fabric *fabric, uint32_t table)
+{
+	uint32_t id;
+	int fd;
+
+	if (bpf_map_lookup_elem(fabric->maps[MAP_TABLES], &table, &id) < 0)
+		return -errno;
+	fd = bpf_map_get_fd_by_id(id);
+	return fd < 0 ? -errno : fd;
+}
+
+static int read_table(const struct fabric *fabric, uint32_t table, struct wherry_slot *slots)
+{
+	_free_ uint32_t *keys = calloc(WHERRY_MAGLEV_SLOTS, sizeof(*keys));
+	_close_ int fd = open_table(fabric, table);
+	uint32_t count = WHERRY_MAGLEV_SLOTS, batch;
+
+	if (!keys)
+		return -ENOMEM;
+	if (fd < 0)
+		return fd;
+	/* The end of the map is reported as ENOENT, with everything read. */
+	if (bpf_map_lookup_batch(fd, NULL, &batch, keys, slots, &count, NULL) < 0 &&
+		errno != ENOENT)
+		return -errno;
+	return count == WHERRY_MAGLEV_SLOTS ? 0 : -EIO;
+}
+
+static int fill_table(int fd, const struct wherry_slot *slots)
+{
+	_free_ uint32_t *keys = calloc(WHERRY_MAGLEV_SLOTS, sizeof(*keys));
+	uint32_t count = WHERRY_MAGLEV_SLOTS;
+
+	if (!keys)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
+		keys[i] = i;
+	return bpf_map_update_batch(fd, keys, slots, &count, NULL) < 0 ? -errno : 0;
+}
+
+/* Puts a new inner map in the place of the old one: readers see one or the other, whole. */
+static int replace_table(struct fabric *fabric, uint32_t table, const struct wherry_slot *slots)
+{
+	_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "wherry_maglev", sizeof(uint32_t),
+		sizeof(struct wherry_slot), WHERRY_MAGLEV_SLOTS, NULL);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = fill_table(fd, slots);
+	if (r < 0)
+		return r;
+	return bpf_map_update_elem(fabric->maps[MAP_TABLES], &table, &fd, BPF_ANY) < 0 ? -errno : 0;
+}
+
+static uint32_t free_table(const struct fabric *fabric)
+{
+	for (uint32_t i = 1; i < WHERRY_MAX_TABLES; i++)
+		if (!fabric->table_used[i])
+			return i;
+	return 0;
+}
+
+/* What becomes of an entry that @next owns from now on. */
+static struct wherry_slot hand_on(
+	const struct fabric *fabric, struct wherry_slot before, uint16_t next)
+{
+	struct wherry_slot after = {.machine = next};
+
+	if (before.machine == next)
+		after.former = before.former;
+	else if (before.machine && fabric->machines[before.machine].ifindex)
+		after.former = before.machine;
+	else if (before.former != next)
+		after.former = before.former;
+	return after;
+}
+
+static int compare_indexes(const void *a, const void *b)
+{
+	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
+}
+
+static int find_machines(const struct fabric *fabric, const struct fabric_group *group,
+	uint16_t **out, struct err *err)
+{
+	_free_ uint16_t *machines = calloc(group->machine_count + 1, sizeof(*machines));
+
+	if (!machines)
+		return err_errno(err, -ENOMEM, "cannot update the group %s", group->name);
+	for (size_t i = 0; i < group->machine_count; i++) {
+		machines[i] = machine_index(fabric, group->machine_ids[i]);
+		if (!machines[i])
+			return err_set(err, -EINVAL, "machine %s of the group %s is not known",
+				group->machine_ids[i], group->name);
+	}
+	qsort(machines, group->machine_count, sizeof(*machines), compare_indexes);
+	*out = take_ptr(machines);
+	return 0;
+}
+
+static bool has_former(const struct wherry_slot *slots)
+{
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
+		if (slots[i].former)
+			return true;
+	return false;
+}
+
+static int choose_entries(const struct fabric *fabric, const uint16_t *machines, size_t count,
+	const struct wherry_slot *before, struct wherry_slot *after)
+{
+	_free_ uint16_t *owners = calloc(WHERRY_MAGLEV_SLOTS, sizeof(*owners));
+	_free_ struct maglev_backend *backends = calloc(count + 1, sizeof(*backends));
+	int r;
+
+	if (!owners || !backends)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		backends[i] = (struct maglev_backend){
+			.name = fabric->machines[machines[i]].id,
+			.value = machines[i],
+		};
+	r = maglev_fill(owners, WHERRY_MAGLEV_SLOTS, backends, count);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
+		after[i] = hand_on(fabric, before[i], owners[i]);
+	return 0;
+}
+
+static int update_table(
+	struct fabric *fabric, struct group_state *state, const uint16_t *machines, size_t count)
+{
+	_free_ struct wherry_slot *before = malloc(TABLE_BYTES), *after = malloc(TABLE_BYTES);
+	uint32_t table = state->table;
+	int r;
+
+	if (!before || !after)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
+		before[i] = state->slot;
+	if (table && (r = read_table(fabric, table, before)) < 0)
+		return r;
+	r = choose_entries(fabric, machines, count, before, after);
+	if (r < 0)
+		return r;
+	if (count <= 1 && !has_former(after)) {
+		/* One machine and no history: a slot says it all. The table goes later. */
+		state->table = 0;
+		state->slot = after[0];
+		return 0;
+	}
+	if (!table)
+		table = free_table(fabric);
+	if (!table)
+		return -ENOSPC;
+	if (state->table != table || memcmp(before, after, TABLE_BYTES) != 0)
+		r = replace_table(fabric, table, after);
+	if (r < 0)
+		return r;
+	fabric->table_used[table] = 1;
+	state->table = table;
+	state->slot = (struct wherry_slot){};
+	return 0;
+}
+
+int tables_update_group(struct fabric *fabric, struct group_state *state,
+	const struct fabric_group *group, struct err *err)
+{
+	_free_ uint16_t *machines = NULL;
+	size_t count = group->machine_count;
+	int r = find_machines(fabric, group, &machines, err);
+
+	if (r < 0)
+		return r;
+	if (state->machines && state->machine_count == count &&
+		memcmp(state->machines, machines, count * sizeof(*machines)) == 0)
+		return 0;
+	if (count <= 1 && !state->table)
+		state->slot = hand_on(fabric, state->slot, count ? machines[0] : 0);
+	else
+		r = update_table(fabric, state, machines, count);
+	if (r < 0)
+		return err_errno(
+			err, r, "cannot spread the group %s over its machines", group->name);
+	free(state->machines);
+	state->machines = take_ptr(machines);
+	state->machine_count = count;
+	return 0;
+}
+
+struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index)
+{
+	if (slot.former == index)
+		slot.former = 0;
+	if (slot.machine == index)
+		slot.machine = 0;
+	return slot;
+}
+
+static int forget_in_table(struct fabric *fabric, uint32_t table, uint16_t index)
+{
+	_free_ struct wherry_slot *slots = malloc(TABLE_BYTES);
+	_close_ int fd = open_table(fabric, table);
+	bool is_changed = false;
+	int r;
+
+	if (!slots)
+		return -ENOMEM;
+	if (fd < 0)
+		return fd;
+	r = read_table(fabric, table, slots);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++) {
+		struct wherry_slot without = tables_without(slots[i], index);
+
+		is_changed |= memcmp(&without, &slots[i], sizeof(without)) != 0;
+		slots[i] = without;
+	}
+	/* Entry by entry in place: each is one word, and no reader has to wait. */
+	return is_changed ? fill_table(fd, slots) : 0;
+}
+
+int tables_forget_machine(struct fabric *fabric, uint16_t index, struct err *err)
+{
+	for (size_t i = 0; i < fabric->group_count; i++) {
+		struct group_state *state = &fabric->groups[i];
+		int r = state->table ? forget_in_table(fabric, state->table, index) : 0;
+
+		if (r < 0)
+			return err_errno(
+				err, r, "cannot take a machine out of the group %s", state->name);
+		state->slot = tables_without(state->slot, index);
+		/* What the table was made of is no longer what it is. */
+		free(state->machines);
+		state->machines = NULL;
+		state->machine_count = 0;
+	}
+	return 0;
+}
+
+void tables_drop_unwanted(struct fabric *fabric)
+{
+	size_t kept = 0;
+
+	memset(fabric->table_used, 0, WHERRY_MAX_TABLES);
+	for (size_t i = 0; i < fabric->group_count; i++) {
+		struct group_state *state = &fabric->groups[i];
+
+		if (!state->is_wanted) {
+			free(state->name);
+			free(state->machines);
+			continue;
+		}
+		fabric->table_used[state->table] = 1;
+		fabric->groups[kept++] = *state;
+	}
+	fabric->group_count = kept;
+	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++)
+		if (!fabric->table_used[table])
+			bpf_map_delete_elem(fabric->maps[MAP_TABLES], &table);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Backend groups in the maps: one slot for a group of one machine, a Maglev table for more. A
+ * change keeps, for every entry that gets another machine, the machine before as the former one.
+ */
+#pragma once
+
+#include "fabric/fabric_impl.h"
+
+/* The group's state by name, or NULL. */
+struct group_state *tables_find_group(struct fabric *fabric, const char *name);
+
+/*
+ * Makes the state for @name as it is in the maps: @table and @slot are what a service of the group
+ * has there now, 0 and {} for a new group. NULL: out of memory.
+ */
+struct group_state *tables_add_group(
+	struct fabric *fabric, const char *name, uint32_t table, struct wherry_slot slot);
+
+/*
+ * Brings the group to @group's machines. The table, when there is one, is in the maps when this
+ * returns; table and slot of the state are what its services must have.
+ */
+int tables_update_group(struct fabric *fabric, struct group_state *state,
+	const struct fabric_group *group, struct err *err);
+
+/* Takes a machine out of all groups' slots and tables. */
+int tables_forget_machine(struct fabric *fabric, uint16_t index, struct err *err);
+
+/* Drops the states that are not is_wanted, and their tables; no service may use them any more. */
+void tables_drop_unwanted(struct fabric *fabric);
+
+/* The slot without @index in it. */
+struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index);
