@@ -24,14 +24,28 @@ int apps_create(struct cli *cli, const char *name, json_t **out)
 	return daemon_call(cli, "POST", "/v1/apps", body, out);
 }
 
+/* Something else may have been missing; its failure stays then. */
+static bool is_missing(struct cli *cli, const char *name)
+{
+	_free_ char *path = api_path("/v1/apps/%s", name);
+	struct failure failure = cli->failure;
+	int r;
+
+	if (failure.status != CLI_NOT_FOUND)
+		return false;
+	cli->failure = (struct failure){};
+	r = daemon_call(cli, "GET", path, NULL, NULL);
+	cli_forget(cli);
+	cli->failure = failure;
+	return r == CLI_NOT_FOUND;
+}
+
 int apps_offer(struct cli *cli, const char *name)
 {
-	bool is_missing = cli->failure.status == CLI_NOT_FOUND;
-
-	if (!is_missing || (!cli->is_yes && !term_can_ask()))
-		return CLI_NOT_FOUND;
+	if ((!cli->is_yes && !term_can_ask()) || !is_missing(cli, name))
+		return (int)cli->failure.status;
 	if (!term_confirm(cli, true, "There is no app %s. Create it?", name))
-		return CLI_NOT_FOUND;
+		return (int)cli->failure.status;
 	cli_forget(cli);
 	if (apps_create(cli, name, NULL) != CLI_OK)
 		return (int)cli->failure.status;
@@ -42,8 +56,7 @@ int apps_offer(struct cli *cli, const char *name)
 int apps_list_command(struct cli *cli)
 {
 	static const struct table_column columns[] = {{"Name", .shrinks = true}, {.title = "Owner"},
-		{.title = "Status"}, {"Release", .is_right = true}, {"Image", .shrinks = true},
-		{.title = "Created"}, {}};
+		{.title = "Status"}, {"Release", .is_right = true}, {.title = "Created"}, {}};
 	_cleanup_(table_clear) struct table table = {};
 	json_auto_t *apps = NULL;
 	const json_t *app;
@@ -63,11 +76,10 @@ int apps_list_command(struct cli *cli)
 		if (json_is_integer(json_object_get(app, "CurrentRelease")))
 			snprintf(release, sizeof(release), "v%lld",
 				(long long)field_int(app, "CurrentRelease"));
-		table_row(&table,
-			(const char *[]){field_text(app, "Name"),
-				field_text(json_object_get(app, "Organization"), "Slug"),
-				field_text(app, "Status"), release, field_text(app, "ImageRef"),
-				times_ago(field_text(app, "CreatedAt"), now, created)});
+		table_row(&table, (const char *[]){field_text(app, "Name"),
+					  field_text(json_object_get(app, "Organization"), "Slug"),
+					  field_text(app, "Status"), release,
+					  times_ago(field_text(app, "CreatedAt"), now, created)});
 	}
 	table_print(&table);
 	return CLI_OK;

@@ -6,11 +6,14 @@
 #include "cli/image.h"
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/mem.h"
+#include "cli/builder.h"
 #include "cli/cli.h"
 #include "cli/config_file.h"
-#include "cli/podman.h"
 #include "cli/progress.h"
+#include "machine/machine.h"
+#include "machine/podman_host.h"
 
 #include <errno.h>
 #include <string.h>
@@ -56,25 +59,27 @@ char *image_dockerfile(const char *dir)
 	return NULL;
 }
 
-static int no_podman(struct cli *cli)
+static int no_podman(struct cli *cli, int code)
 {
-	if (errno == ENOENT)
+	if (code == -ENOENT)
 		return cli_fail(cli, CLI_FAILED, "failed",
 			"podman is not installed; apt-get install podman");
-	return cli_fail(cli, CLI_FAILED, "failed", "cannot run podman: %s", strerror(errno));
+	return cli_fail(cli, CLI_FAILED, "failed", "cannot run podman: %s", strerror(-code));
 }
 
 static int pull(struct cli *cli, const char *image)
 {
 	_cleanup_(argv_clear) struct argv argv = {};
-	struct podman_output output;
+	struct builder_output output;
+	int r;
 
-	podman_begin(&argv);
+	podman_host_command(&argv);
 	argv_add(&argv, "pull");
 	argv_add(&argv, image);
 	progress_line("Pulling %s", image);
-	if (podman_run(cli, &argv, &output) < 0)
-		return no_podman(cli);
+	r = builder_run(cli, &argv, &output);
+	if (r < 0)
+		return no_podman(cli, r);
 	if (output.exit_status == 0)
 		return CLI_OK;
 	return cli_fail(cli, CLI_FAILED, "failed",
@@ -147,7 +152,8 @@ static void add_build_args(
 		argv_add(argv, "--no-cache");
 }
 
-static int build_failed(struct cli *cli, const char *dockerfile, const struct podman_output *output)
+static int build_failed(
+	struct cli *cli, const char *dockerfile, const struct builder_output *output)
 {
 	if (*output->step)
 		return cli_fail(cli, CLI_FAILED, "failed", "%s could not be built: step %s: %s",
@@ -161,16 +167,16 @@ static int build(struct cli *cli, const struct config_file *file, const char *ap
 {
 	_free_ char *dockerfile = NULL, *context = NULL, *tag = NULL;
 	_cleanup_(argv_clear) struct argv argv = {};
-	struct podman_output output;
+	struct builder_output output;
 	int r = find_dockerfile(cli, file, dir, &dockerfile, &context);
 
 	if (r != CLI_OK)
 		return r;
 	if (asprintf(&tag, "localhost/wherry/%s:deployment-%lld", app, (long long)time(NULL)) < 0)
 		abort();
-	podman_begin(&argv);
+	podman_host_command(&argv);
 	argv_add(&argv, "build");
-	podman_add_build(&argv);
+	builder_add_options(&argv);
 	argv_add(&argv, "--tag");
 	argv_add(&argv, tag);
 	argv_add(&argv, "--file");
@@ -178,8 +184,9 @@ static int build(struct cli *cli, const struct config_file *file, const char *ap
 	add_build_args(cli, file->config, &argv);
 	argv_add(&argv, context);
 	progress_line("Building %s", tag);
-	if (podman_run(cli, &argv, &output) < 0)
-		return no_podman(cli);
+	r = builder_run(cli, &argv, &output);
+	if (r < 0)
+		return no_podman(cli, r);
 	if (output.exit_status)
 		return build_failed(cli, dockerfile, &output);
 	*image = take_ptr(tag);
@@ -190,17 +197,20 @@ int image_prepare(struct cli *cli, const struct config_file *file, const char *a
 	char **image)
 {
 	const char *named = args_get(&cli->args, "image");
+	struct err err = {};
 	int r;
 
 	if (!named)
 		named = file->config->build_image;
 	if (!named)
 		return build(cli, file, app, dir, image);
-	if (!podman_has_image(named)) {
+	r = machine_image_exists(named, NULL, &err);
+	if (r < 0)
+		return cli_fail(cli, CLI_FAILED, "failed", "%s", err.text);
+	if (r > 0)
 		r = pull(cli, named);
-		if (r != CLI_OK)
-			return r;
-	}
+	if (r != CLI_OK)
+		return r;
 	*image = strdup(named);
 	return CLI_OK;
 }

@@ -14,8 +14,5 @@ const char *machine_state(const json_t *machine);
 /* "2 total, 1 passing", or "". */
 char *machine_checks(const json_t *machine, char text[static MACHINE_CHECKS_LEN]);
 
-/* "repository:tag", or what an attached or rootfs machine has instead; the caller frees. */
-char *machine_image(const json_t *machine);
-
 /* GET of one machine by ID or prefix; the caller owns *out. Returns an exit status. */
 int machine_get(struct cli *cli, const char *id, json_t **out);

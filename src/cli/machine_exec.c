@@ -9,7 +9,7 @@
 #include "cli/fields.h"
 #include "cli/handlers.h"
 #include "cli/machine.h"
-#include "cli/podman.h"
+#include "machine/podman_host.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static void add_program(const struct cli *cli, struct argv *argv)
 
 static void build_podman(const struct cli *cli, const json_t *machine, struct argv *argv)
 {
-	podman_begin(argv);
+	podman_host_command(argv);
 	argv_add(argv, "exec");
 	argv_add(argv, "--interactive");
 	if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
@@ -76,7 +76,7 @@ int machine_exec_command(struct cli *cli)
 			"machine %s has no process to join; wherry machine status %s says why",
 			field_text(machine, "id"), field_text(machine, "id"));
 	fflush(stdout);
-	execvp(argv.words[0], argv.words);
+	execvp(argv.items[0], argv.items);
 	return cli_fail(
-		cli, CLI_FAILED, "failed", "cannot run %s: %s", argv.words[0], strerror(errno));
+		cli, CLI_FAILED, "failed", "cannot run %s: %s", argv.items[0], strerror(errno));
 }
