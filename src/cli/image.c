@@ -69,10 +69,16 @@ static int no_podman(struct cli *cli, int code)
 
 static int pull(struct cli *cli, const char *image)
 {
+	static const char local[] = "localhost/";
 	_cleanup_(argv_clear) struct argv argv = {};
 	struct builder_output output;
 	int r;
 
+	/* No registry has these: podman would try for seconds to find one on this host. */
+	if (strncmp(image, local, sizeof(local) - 1) == 0)
+		return cli_fail(cli, CLI_FAILED, "failed",
+			"there is no image %s on this host; podman images lists those there are",
+			image);
 	podman_host_command(&argv);
 	argv_add(&argv, "pull");
 	argv_add(&argv, image);
@@ -155,11 +161,16 @@ static void add_build_args(
 static int build_failed(
 	struct cli *cli, const char *dockerfile, const struct builder_output *output)
 {
+	const char *reason = output->last;
+
+	/* buildah says the step again: building at STEP "RUN false": ... */
+	if (*output->step && strncmp(reason, "building at STEP ", 17) == 0 &&
+		strstr(reason, "\": "))
+		reason = strstr(reason, "\": ") + 3;
 	if (*output->step)
 		return cli_fail(cli, CLI_FAILED, "failed", "%s could not be built: step %s: %s",
-			dockerfile, output->step, output->last);
-	return cli_fail(
-		cli, CLI_FAILED, "failed", "%s could not be built: %s", dockerfile, output->last);
+			dockerfile, output->step, reason);
+	return cli_fail(cli, CLI_FAILED, "failed", "%s could not be built: %s", dockerfile, reason);
 }
 
 static int build(struct cli *cli, const struct config_file *file, const char *app, const char *dir,
