@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is wrong with this host, and what to do about it. doctor_gather() looks at the host and
- * changes nothing; doctor_judge() is a pure function of what was seen. Gathering runs a few
- * programs and may take a second.
+ * What is wrong with this host, and what to do about it. Looking at the host (doctor_facts.h)
+ * changes nothing; the judgement is a pure function of what was seen. Looking runs nft and podman,
+ * takes half a second and, when they hang, up to 20: not for a loop's thread.
  */
 #pragma once
 
@@ -60,5 +60,5 @@ struct doctor_options {
 	size_t machine_count;
 };
 
-/* doctor_gather() and doctor_judge() in one. Adds to @report, which starts out empty. */
+/* Looks and judges. Adds to @report, which starts out empty and is cleared by the caller. */
 void doctor_run(const struct doctor_options *options, struct doctor_report *report);

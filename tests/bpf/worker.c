@@ -346,7 +346,7 @@ static void contradictory_headers_are_dropped_as_malformed(void **state)
 	frame_ip(&frame)->tot_len = htons(27);
 	outcome = lab_worker(1, &frame);
 	assert_dropped(outcome, WHERRY_MALFORMED);
-	for (size_t len = ETH_HLEN + sizeof(struct iphdr); len < good.len; len++) {
+	for (size_t len = ETH_HLEN + sizeof(struct ip_view); len < good.len; len++) {
 		frame = good;
 		frame.len = len;
 		outcome = lab_worker(1, &frame);
