@@ -99,9 +99,26 @@ $(bpf_tests): $(BUILD)/%: $(BUILD)/%.o $(bpf_helpers) $(lib)
 
 bpf-tests: $(bpf_tests)
 
+# Programs of the end-to-end tests: end programs of one file each, with nothing of the project in
+# them. udpload is the bench's and does the paced echoes.
+test_tools  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/lib/*.c))
+udpload_src := $(addprefix bench/,udpload.c load.c udp_client.c udp_server.c)
+
+$(test_tools): $(BUILD)/%: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) -D_GNU_SOURCE -std=gnu17 -O2 -g $(CWARN) -MMD -MP -MF $@.d $< -o $@
+
+$(BUILD)/bench/udpload: $(udpload_src) bench/load.h
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) -D_GNU_SOURCE -std=gnu17 -O2 -g $(CWARN) $(udpload_src) -o $@
+
+test-tools: $(test_tools) $(BUILD)/bench/udpload
+
 clean:
 	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all clean unit-tests bpf-tests
+.PHONY: all clean unit-tests bpf-tests test-tools
