@@ -96,3 +96,8 @@ captured() {
 	wait "$(cat "$work/$1.pid")" 2>/dev/null
 	cat "$work/$1.cap"
 }
+
+# The program of a machine: the only child of the init that wherry put before it.
+app_pid() { # ID
+	ps -o pid= --ppid "$(machine_field "$1" pid)" | tr -d ' '
+}
