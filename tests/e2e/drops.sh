@@ -20,17 +20,17 @@ on client-1 "$tools/udpapp" --port 7000 >"$work/client.log" 2>&1 &
 at_exit "kill $! 2>/dev/null"
 eventually 3 grep -q bound "$work/client.log" || fail "the client's server does not run"
 
-# COUNTER N CMD...: CMD adds N to the counter, and to no other that says "dropped".
+# COUNTER N CMD...: CMD adds N to the counter, and nothing to another one.
 drops() { host wherry doctor -j | sed -n '/"drops"/,/}/p' | tr -d ' ,'; }
+have=$(drops)
 adds() {
-	local name=$1 count=$2 before after
+	local name=$1 count=$2 before=$have
 	shift 2
-	before=$(drops)
 	"$@" || fail "cannot send: $*"
-	after=$(drops)
-	before=$(sed "s/^\(\"$name\":\).*/\1$(($(sed -n "s/\"$name\"://p" <<<"$before") + count))/" \
-		<<<"$before")
-	[ "$before" = "$after" ] || fail "$* did not count $count $name: $after"
+	have=$(drops)
+	count=$(($(sed -n "s/\"$name\"://p" <<<"$before") + count))
+	[ "$(sed "s/^\(\"$name\":\).*/\1$count/" <<<"$before")" = "$have" ] ||
+		fail "$name should be $count after $*: $have"
 }
 raw() { client "$tools/rawudp" "$@"; }
 spoof() { in_machine "$1" "$tools/rawudp" "$2" 198.51.100.10:7000 20; }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # What the end-to-end tests share; source it first. A test is one scenario: it brings up a lab of its
 # own name, works on it with real programs, and leaves nothing behind, however it ends.

@@ -16,6 +16,7 @@ tools=$build/tests/lib
 [ -x "$tools/udpprobe" ] || tools=$here/build/tests/lib
 [ -x "$tools/udpprobe" ] || fail "$tools/udpprobe is not built; run make test-tools"
 machine=
+options=() # more options of machine run
 
 udp_config() {
 	local app=$1 ports
@@ -41,6 +42,7 @@ machine_of() {
 		set -- -c "$work/$app.toml" "$@"
 		touch "$work/$app.deployed"
 	fi
+	# shellcheck disable=SC2034
 	machine=$(host wherry machine run -y -q -a "$app" "${options[@]+"${options[@]}"}" \
 		--rootfs / "$@" 2>"$work/run.log") ||
 		fail "the machine does not start: $(cat "$work/run.log")"
