@@ -99,9 +99,31 @@ $(bpf_tests): $(BUILD)/%: $(BUILD)/%.o $(bpf_helpers) $(lib)
 
 bpf-tests: $(bpf_tests)
 
+# Benchmarks; see bench/README.md.
+bench_tools := $(BUILD)/bench/udpload $(BUILD)/bench/floor $(BUILD)/bench/floor.bpf.o
+
+$(BUILD)/bench/udpload: $(addprefix $(BUILD)/bench/,load.o udpload.o udp_server.o udp_client.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
+
+$(BUILD)/bench/floor: $(BUILD)/bench/floor.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -lbpf -o $@
+
+$(BUILD)/bench/floor.bpf.o: bench/floor.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$<)
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Ibench \
+		-idirafter /usr/include/$(shell gcc -print-multiarch) -c $< -o $@
+
+bench-tools: all $(bench_tools)
+
+bench: bench-tools
+	bench/run udp
+
 clean:
 	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all clean unit-tests bpf-tests
+.PHONY: all clean unit-tests bpf-tests bench bench-tools
