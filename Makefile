@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Wherry: `make` builds, `make demo` shows it, `make check` tests it, `make bench` measures it.
-# Variables: CC (gcc 12 or clang 14), BUILD (where objects go), SANITIZE=1, WERROR=1.
+# Variables: CC (gcc 12 or clang 14), BUILD (where objects go), SANITIZE=1, WERROR=1, V=1 (show commands).
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
@@ -26,6 +26,10 @@ HARDEN  := -fPIE -fsanitize=address,undefined -fno-sanitize-recover=undefined -f
 LDHARD  := -pie -fsanitize=address,undefined -Wl,--as-needed
 OPT     := -O1 -g
 endif
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-8s %s\n' '$(1)' '$(2)'
+endif
 ifeq ($(WERROR),1)
 WARN    += -Werror
 endif
@@ -50,33 +54,38 @@ all: $(programs)
 
 $(BUILD)/%.o: %.c | $(skels)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
 
 $(lib): $(libobjs)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wno-address-of-packed-member \
+	$(call say,BPF,$<)
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wno-address-of-packed-member \
 		-Iinclude -Ibpf -idirafter /usr/include/$(shell gcc -print-multiarch) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
 $(programs): $(BUILD)/%: $(BUILD)/src/%/main.o $(lib)
-	$(CXX) $(LDFLAGS) $< $(lib) $(LDLIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CXX) $(LDFLAGS) $< $(lib) $(LDLIBS) -o $@
 
 # Unit tests: tests/unit/AREA/CONCEPT.c, each a cmocka program. Built with sanitizers in a tree of
 # their own: make SANITIZE=1 BUILD=build/sanitize build/sanitize/tests/unit/base/addr
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/*.c))
 
 $(unit_tests): $(BUILD)/%: $(BUILD)/%.o $(lib)
-	$(CXX) $(LDFLAGS) $< $(lib) $(LDLIBS) -lcmocka -o $@
+	$(call say,LD,$@)
+	$(Q)$(CXX) $(LDFLAGS) $< $(lib) $(LDLIBS) -lcmocka -o $@
 
 unit-tests: $(unit_tests)
 
@@ -85,7 +94,8 @@ bpf_helpers := $(BUILD)/tests/bpf/harness.o $(BUILD)/tests/bpf/frames.o
 bpf_tests   := $(filter-out $(bpf_helpers:.o=),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/*.c)))
 
 $(bpf_tests): $(BUILD)/%: $(BUILD)/%.o $(bpf_helpers) $(lib)
-	$(CXX) $(LDFLAGS) $< $(bpf_helpers) $(lib) $(LDLIBS) -lcmocka -o $@
+	$(call say,LD,$@)
+	$(Q)$(CXX) $(LDFLAGS) $< $(bpf_helpers) $(lib) $(LDLIBS) -lcmocka -o $@
 
 bpf-tests: $(bpf_tests)
 

@@ -14,12 +14,11 @@ struct way_out {
 	enum wherry_via via;
 };
 
-static __always_inline bool is_public(__be32 addr)
-{
-	return bpf_map_lookup_elem(&wherry_addresses, &addr);
-}
-
-/* Where the host's routes lead. False: nowhere by which a public address could leave. */
+/*
+ * Where the host's routes lead. False: nowhere by which a public address could leave. That includes
+ * the private addresses of other machines: whether those may be reached is for the host's rules,
+ * which redirected packets do not meet.
+ */
 static __always_inline bool find_route(
 	struct __sk_buff *skb, __be32 saddr, __be32 daddr, struct way_out *out)
 {
@@ -40,7 +39,7 @@ static __always_inline bool find_route(
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		out->via = WHERRY_VIA_NEIGHBOUR;
 		out->ifindex = fib.ifindex;
-		return true;
+		return !bpf_map_lookup_elem(&wherry_interfaces, &out->ifindex);
 	case BPF_FIB_LKUP_RET_NOT_FWDED: /* an address of the host itself */
 		out->via = WHERRY_VIA_STACK;
 		return true;
@@ -87,6 +86,17 @@ static __always_inline bool find_answer(struct wherry_machine *machine, __be32 c
 	return true;
 }
 
+/* Straight to a machine that is a client by its own address. */
+static __always_inline int return_to_machine(struct __sk_buff *skb, __u32 ifindex)
+{
+	__u32 *index = bpf_map_lookup_elem(&wherry_interfaces, &ifindex);
+	struct wherry_machine *machine = index ? find_machine(*index) : NULL;
+
+	if (!machine)
+		return drop(WHERRY_STALE_MACHINE);
+	return hand_over(skb, machine, *index, WHERRY_VIA_FABRIC);
+}
+
 /* @packet has its public source already. */
 static __always_inline int send_out(struct __sk_buff *skb, enum packet_kind kind,
 	const struct packet *packet, const struct way_out *out)
@@ -98,7 +108,7 @@ static __always_inline int send_out(struct __sk_buff *skb, enum packet_kind kind
 		return leave(WHERRY_TO_HOST);
 	default:
 		return is_public(packet->daddr) ? deliver(skb, kind, packet, WHERRY_VIA_FABRIC)
-						: bpf_redirect_peer(out->ifindex, 0);
+						: return_to_machine(skb, out->ifindex);
 	}
 }
 
@@ -106,11 +116,9 @@ static __always_inline int send_out(struct __sk_buff *skb, enum packet_kind kind
 static __always_inline int own_traffic(
 	struct __sk_buff *skb, enum packet_kind kind, const struct packet *packet)
 {
-	int verdict = TCX_NEXT;
-
 	if (unlikely(is_public(packet->daddr)))
-		verdict = deliver(skb, kind, packet, WHERRY_VIA_FABRIC);
-	return verdict == TCX_NEXT ? leave(WHERRY_OWN_TRAFFIC) : verdict;
+		return deliver(skb, kind, packet, WHERRY_VIA_FABRIC);
+	return leave(WHERRY_OWN_TRAFFIC);
 }
 
 static __always_inline int answer_udp(
@@ -148,15 +156,14 @@ static __always_inline int answer_udp(
 static __always_inline int answer_udp_later(
 	struct __sk_buff *skb, struct packet *packet, __u32 index)
 {
-	struct wherry_fragment_key key = fragment_key(skb, packet);
-	struct wherry_fragment *fragment = bpf_map_lookup_elem(&wherry_fragments, &key);
+	struct wherry_fragment *fragment = find_fragment(skb, packet);
 	struct way_out out = {};
 
-	/* The first one was the machine's own traffic: it left no verdict. */
-	if (!fragment || bpf_ktime_get_coarse_ns() - fragment->seen_ns > WHERRY_FRAGMENT_LIFE_NS)
-		return own_traffic(skb, PACKET_UDP_LATER, packet);
-	/* Sent to another machine as a client: the verdict is the way there, not an answer's. */
-	if (fragment->machine != index)
+	/*
+	 * Nothing left by the first one: it was the machine's own traffic. Another machine's index:
+	 * it went there as a client's packet would.
+	 */
+	if (!fragment || fragment->machine != index)
 		return own_traffic(skb, PACKET_UDP_LATER, packet);
 	out.public_addr = fragment->addr;
 	out.ifindex = fragment->ifindex;
@@ -176,7 +183,7 @@ static __always_inline int answer_icmp(
 
 	if (!find_answer(machine, packet->quoted_saddr, packet->quoted_sport, packet->quoted_dport,
 		    &out))
-		return leave(WHERRY_OWN_TRAFFIC);
+		return own_traffic(skb, PACKET_ICMP_ERROR, packet);
 	if (rewrite_quoted(skb, packet, offsetof(struct iphdr, daddr), packet->quoted_daddr,
 		    out.public_addr) < 0 ||
 		rewrite_ip(skb, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)

@@ -186,7 +186,33 @@ static __always_inline struct wherry_fragment_key fragment_key(
 /* No service, no machine: the kernel answers that the port is closed (see accept.bpf.c). */
 static __always_inline int leave_to_kernel(__be32 addr, enum wherry_verdict verdict)
 {
-	return bpf_map_lookup_elem(&wherry_addresses, &addr) ? leave(verdict) : TCX_NEXT;
+	return is_public(addr) ? leave(verdict) : TCX_NEXT;
+}
+
+/* @machine 0: the kernel's. */
+static __always_inline void remember_fragment(
+	struct __sk_buff *skb, const struct packet *packet, __be32 addr, __u32 machine)
+{
+	struct wherry_fragment_key key = fragment_key(skb, packet);
+	struct wherry_fragment fragment = {
+		.addr = addr,
+		.machine = machine,
+		.seen_ns = bpf_ktime_get_coarse_ns(),
+	};
+
+	bpf_map_update_elem(&wherry_fragments, &key, &fragment, BPF_ANY);
+}
+
+/* What the first fragment left, or NULL. */
+static __always_inline struct wherry_fragment *find_fragment(
+	struct __sk_buff *skb, const struct packet *packet)
+{
+	struct wherry_fragment_key key = fragment_key(skb, packet);
+	struct wherry_fragment *fragment = bpf_map_lookup_elem(&wherry_fragments, &key);
+
+	if (!fragment || bpf_ktime_get_coarse_ns() - fragment->seen_ns > WHERRY_FRAGMENT_LIFE_NS)
+		return NULL;
+	return fragment;
 }
 
 static __always_inline int deliver_udp(
@@ -201,19 +227,20 @@ static __always_inline int deliver_udp(
 	struct target target = {};
 	enum found found = find_target(skb, &talk, via, true, &target);
 
-	if (found != FOUND)
-		return leave_to_kernel(packet->daddr,
-			found == FOUND_NO_SERVICE ? WHERRY_NO_SERVICE : WHERRY_NO_MACHINE);
-	if (unlikely(packet->more_fragments)) {
-		struct wherry_fragment_key key = fragment_key(skb, packet);
-		struct wherry_fragment fragment = {
-			.addr = target.local_addr,
-			.machine = target.index,
-			.seen_ns = bpf_ktime_get_coarse_ns(),
-		};
-
-		bpf_map_update_elem(&wherry_fragments, &key, &fragment, BPF_ANY);
+	if (found != FOUND) {
+		if (!is_public(packet->daddr))
+			return TCX_NEXT;
+		/* The kernel is to have all of it: the host may listen on an app's address. */
+		if (packet->more_fragments)
+			remember_fragment(skb, packet, 0, 0);
+		return leave(found == FOUND_NO_SERVICE ? WHERRY_NO_SERVICE : WHERRY_NO_MACHINE);
 	}
+	/* The machine's kernel would drop its own address coming in from outside, uncounted. */
+	if (via == WHERRY_VIA_FABRIC && (packet->saddr == target.machine->primary ||
+						packet->saddr == target.machine->service))
+		return drop(WHERRY_HAIRPIN_TO_SELF);
+	if (unlikely(packet->more_fragments))
+		remember_fragment(skb, packet, target.local_addr, target.index);
 	if (rewrite_udp(skb, packet, offsetof(struct iphdr, daddr), packet->daddr,
 		    target.local_addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
@@ -223,24 +250,27 @@ static __always_inline int deliver_udp(
 static __always_inline int deliver_udp_later(
 	struct __sk_buff *skb, const struct packet *packet, enum wherry_via via)
 {
-	struct wherry_fragment_key key = fragment_key(skb, packet);
-	struct wherry_fragment *fragment;
+	struct wherry_fragment *fragment = find_fragment(skb, packet);
 	struct wherry_machine *machine;
 	__be32 addr;
 	__u32 index;
 
-	fragment = bpf_map_lookup_elem(&wherry_fragments, &key);
-	if (!fragment || bpf_ktime_get_coarse_ns() - fragment->seen_ns > WHERRY_FRAGMENT_LIFE_NS) {
+	if (!fragment) {
 		struct wherry_address *address =
 			bpf_map_lookup_elem(&wherry_addresses, &packet->daddr);
 
 		/* The kernel could not complete it: the first one is not coming its way. */
-		return address && address->udp_port_bits ? drop(WHERRY_FRAGMENT_UNKNOWN) : TCX_NEXT;
+		if (!address)
+			return TCX_NEXT;
+		return address->udp_port_bits ? drop(WHERRY_FRAGMENT_UNKNOWN)
+					      : leave(WHERRY_NO_SERVICE);
 	}
 	addr = fragment->addr;
 	index = fragment->machine;
+	if (!index)
+		return leave(WHERRY_NO_SERVICE);
 	machine = find_machine(index);
-	if (!machine)
+	if (!machine || (addr != machine->primary && addr != machine->service))
 		return drop(WHERRY_STALE_MACHINE);
 	if (rewrite_ip(skb, offsetof(struct iphdr, daddr), packet->daddr, addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
@@ -261,7 +291,7 @@ static __always_inline int deliver_icmp(
 
 	if (packet->daddr != packet->quoted_saddr ||
 		find_target(skb, &talk, via, false, &target) != FOUND)
-		return TCX_NEXT;
+		return leave_to_kernel(packet->daddr, WHERRY_NO_SERVICE);
 	if (rewrite_quoted(skb, packet, offsetof(struct iphdr, saddr), packet->quoted_saddr,
 		    target.local_addr) < 0 ||
 		rewrite_ip(skb, offsetof(struct iphdr, daddr), packet->daddr, target.local_addr) <
@@ -282,9 +312,7 @@ static __always_inline int deliver(struct __sk_buff *skb, enum packet_kind kind,
 		return deliver_icmp(skb, packet, via);
 	case PACKET_MALFORMED:
 		/* Not ours to judge where it is for somebody else. */
-		return bpf_map_lookup_elem(&wherry_addresses, &packet->daddr)
-			       ? drop(WHERRY_MALFORMED)
-			       : TCX_NEXT;
+		return is_public(packet->daddr) ? drop(WHERRY_MALFORMED) : TCX_NEXT;
 	default:
 		return TCX_NEXT;
 	}

@@ -66,24 +66,28 @@ static __always_inline enum packet_kind parse_udp(struct __sk_buff *skb, struct 
 /* RFC 792: type, code, checksum, four bytes, then the header and 8 bytes of the packet at fault. */
 static __always_inline enum packet_kind parse_icmp(struct __sk_buff *skb, struct packet *packet)
 {
+	const __u32 end = l2_len + packet->tot_len; /* what follows is padding */
 	struct iphdr quoted;
 	__be16 ports[2];
 	__u8 type;
 
-	if (bpf_skb_load_bytes(skb, packet->l4_offset, &type, sizeof(type)) < 0)
+	if (packet->l4_offset + ICMP_HEADER_LEN > end ||
+		bpf_skb_load_bytes(skb, packet->l4_offset, &type, sizeof(type)) < 0)
 		return PACKET_MALFORMED;
 	if (type != ICMP_DEST_UNREACH && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETERPROB)
 		return PACKET_OTHER;
 	packet->quoted_offset = packet->l4_offset + ICMP_HEADER_LEN;
-	if (bpf_skb_load_bytes(skb, packet->quoted_offset, &quoted, sizeof(quoted)) < 0 ||
+	if (packet->quoted_offset + sizeof(quoted) > end ||
+		bpf_skb_load_bytes(skb, packet->quoted_offset, &quoted, sizeof(quoted)) < 0 ||
 		quoted.version != 4 || quoted.ihl < IHL_MIN)
 		return PACKET_MALFORMED;
 	/* About a later fragment: it quotes no ports, and no host sends such an error in practice.
 	 */
 	if (quoted.protocol != IPPROTO_UDP || quoted.frag_off & bpf_htons(IP_OFFSET))
 		return PACKET_OTHER;
-	if (bpf_skb_load_bytes(skb, packet->quoted_offset + quoted.ihl * 4, ports, sizeof(ports)) <
-		0)
+	if (packet->quoted_offset + quoted.ihl * 4 + sizeof(ports) > end ||
+		bpf_skb_load_bytes(
+			skb, packet->quoted_offset + quoted.ihl * 4, ports, sizeof(ports)) < 0)
 		return PACKET_MALFORMED;
 	packet->quoted_saddr = quoted.saddr;
 	packet->quoted_daddr = quoted.daddr;

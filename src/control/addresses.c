@@ -14,8 +14,7 @@
 
 static uint64_t prefix_size(const struct prefix *prefix)
 {
-	unsigned int host_bits =
-		(prefix->addr.family == AF_INET ? 32u : 128u) - prefix->len_bits;
+	unsigned int host_bits = (prefix->addr.family == AF_INET ? 32u : 128u) - prefix->len_bits;
 
 	return host_bits >= 32 ? UINT32_MAX : 1ULL << host_bits;
 }
@@ -69,8 +68,8 @@ static bool find_free(const struct control *control, const struct prefix *pool, 
 	return false;
 }
 
-static int choose_address(const struct control *control, enum ip_type type, struct addr *out,
-	struct err *err)
+static int choose_address(
+	const struct control *control, enum ip_type type, struct addr *out, struct err *err)
 {
 	const uint8_t family = type == IP_V6 ? AF_INET6 : AF_INET;
 	bool has_pool = false;
@@ -79,7 +78,8 @@ static int choose_address(const struct control *control, enum ip_type type, stru
 		const struct prefix *pool = shared_pool(control);
 
 		if (!pool)
-			return err_set(err, -ENOSPC, "there is no IPv4 pool of two or more "
+			return err_set(err, -ENOSPC,
+				"there is no IPv4 pool of two or more "
 				"addresses to share one of; add one to public_pools in %s",
 				control->config_path);
 		*out = shared_address(pool);
@@ -93,10 +93,12 @@ static int choose_address(const struct control *control, enum ip_type type, stru
 			return 0;
 	}
 	if (!has_pool)
-		return err_set(err, -ENOSPC, "this host has no public %s pool; add one to "
-			"public_pools in %s", type == IP_V6 ? "IPv6" : "IPv4",
-			control->config_path);
-	return err_set(err, -ENOSPC, "every address of the public %s pools is taken; release one "
+		return err_set(err, -ENOSPC,
+			"this host has no public %s pool; add one to "
+			"public_pools in %s",
+			type == IP_V6 ? "IPv6" : "IPv4", control->config_path);
+	return err_set(err, -ENOSPC,
+		"every address of the public %s pools is taken; release one "
 		"with wherry ips release, or add a prefix to public_pools in %s",
 		type == IP_V6 ? "IPv6" : "IPv4", control->config_path);
 }
@@ -121,8 +123,8 @@ int addresses_allocate(const struct control *control, const char *app, enum ip_t
 	return 0;
 }
 
-const struct ip_record *addresses_find(const struct control *control, const char *app,
-	enum ip_type type)
+const struct ip_record *addresses_find(
+	const struct control *control, const char *app, enum ip_type type)
 {
 	for (size_t i = 0; i < control->ip_count; i++)
 		if (control->ips[i]->type == type && strcmp(control->ips[i]->app, app) == 0)
@@ -158,13 +160,15 @@ int addresses_take_network(const struct control *control, struct prefix *out, st
 		bool is_used = false;
 
 		for (size_t m = 0; m < control->machine_count && !is_used; m++)
-			is_used = addr_equal(&control->machines[m]->record->network.addr,
-				&network.addr);
+			is_used = addr_equal(
+				&control->machines[m]->record->network.addr, &network.addr);
 		if (!is_used) {
 			*out = network;
 			return 0;
 		}
 	}
-	return err_set(err, -ENOSPC, "every /29 of the machine pool is taken; destroy a machine or "
-		"enlarge machine_pool in %s", control->config_path);
+	return err_set(err, -ENOSPC,
+		"every /29 of the machine pool is taken; destroy a machine or "
+		"enlarge machine_pool in %s",
+		control->config_path);
 }

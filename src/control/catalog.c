@@ -56,8 +56,8 @@ static char *ip_key(const struct ip_record *record)
 	char text[ADDR_TEXT_LEN];
 
 	addr_format(&record->addr, text);
-	return record->type == IP_SHARED_V4 ? format_key("ips/%s/%s", text, record->app) :
-					      format_key("ips/%s", text);
+	return record->type == IP_SHARED_V4 ? format_key("ips/%s/%s", text, record->app)
+					    : format_key("ips/%s", text);
 }
 
 void change_put_ip(struct change *change, const struct ip_record *record)
@@ -118,8 +118,8 @@ int change_commit(struct control *control, struct change *change, struct err *er
 		err_errno(err, r, "cannot write to the catalog");
 	else
 		r = change->count ? store_txn(control->store, NULL, 0, change->ops, change->count,
-					    NULL, err) :
-				    0;
+					    NULL, err)
+				  : 0;
 	change_clear(change);
 	return r;
 }
@@ -250,8 +250,8 @@ static int load_app(struct control *control, const char *key, const json_t *json
 	(void)key;
 	if (r < 0)
 		return r;
-	return catalog_add_app(control, record) < 0 ? err_errno(err, -ENOMEM, "cannot read an app") :
-						      0;
+	return catalog_add_app(control, record) < 0 ? err_errno(err, -ENOMEM, "cannot read an app")
+						    : 0;
 }
 
 static int load_ip(struct control *control, const char *key, const json_t *json, struct err *err)
@@ -262,12 +262,13 @@ static int load_ip(struct control *control, const char *key, const json_t *json,
 	(void)key;
 	if (r < 0)
 		return r;
-	return catalog_add_ip(control, record) < 0 ?
-		       err_errno(err, -ENOMEM, "cannot read an address") :
-		       0;
+	return catalog_add_ip(control, record) < 0
+		       ? err_errno(err, -ENOMEM, "cannot read an address")
+		       : 0;
 }
 
-static int load_release(struct control *control, const char *key, const json_t *json, struct err *err)
+static int load_release(
+	struct control *control, const char *key, const json_t *json, struct err *err)
 {
 	_cleanup_(release_record_freep) struct release_record *record = NULL;
 	struct diagnostics diags = {};
@@ -281,8 +282,8 @@ static int load_release(struct control *control, const char *key, const json_t *
 	app = catalog_find_app(control, record->app);
 	if (!app || app->record->release != record->number)
 		return 0; /* an older one, kept for the record */
-	r = config_parse(record->config_text, strlen(record->config_text), record->file_name, &config,
-		&diags);
+	r = config_parse(record->config_text, strlen(record->config_text), record->file_name,
+		&config, &diags);
 	if (r < 0)
 		r = err_set(err, r, "release %u of app %s: %s", record->number, record->app,
 			diags.count ? diags.items[0].message : "its fly.toml is invalid");
@@ -292,7 +293,8 @@ static int load_release(struct control *control, const char *key, const json_t *
 	return r;
 }
 
-static int load_machine(struct control *control, const char *key, const json_t *json, struct err *err)
+static int load_machine(
+	struct control *control, const char *key, const json_t *json, struct err *err)
 {
 	struct machine_record *record;
 	int r = machine_record_from_json(json, &record, err);
@@ -300,9 +302,9 @@ static int load_machine(struct control *control, const char *key, const json_t *
 	(void)key;
 	if (r < 0)
 		return r;
-	return machine_add(control, record, NULL) < 0 ?
-		       err_errno(err, -ENOMEM, "cannot read a machine") :
-		       0;
+	return machine_add(control, record, NULL) < 0
+		       ? err_errno(err, -ENOMEM, "cannot read a machine")
+		       : 0;
 }
 
 static int load_state(struct control *control, const char *key, const json_t *json, struct err *err)
@@ -324,11 +326,12 @@ static int load_prefix(struct control *control, const char *prefix, load_fn *loa
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < entries.count; i++) {
-		json_t *json = json_loadb(entries.items[i].value, entries.items[i].value_len, 0, NULL);
+		json_t *json =
+			json_loadb(entries.items[i].value, entries.items[i].value_len, 0, NULL);
 		struct err why = {};
 
-		r = json ? load(control, entries.items[i].key, json, &why) :
-			   err_set(&why, -EBADMSG, "the value is not JSON");
+		r = json ? load(control, entries.items[i].key, json, &why)
+			 : err_set(&why, -EBADMSG, "the value is not JSON");
 		json_decref(json);
 		if (r < 0)
 			log_error("catalog-record-skipped", "key=%s reason=\"%s\"",

@@ -54,8 +54,10 @@ static int setup_public(struct control *control, struct err *err)
 	host_public_clear(&control->public);
 	control->public = public;
 	if (!control->public.is_ethernet)
-		return err_set(err, -ENOTSUP, "%s is no Ethernet interface, which the public one "
-			"has to be", control->public.name);
+		return err_set(err, -ENOTSUP,
+			"%s is no Ethernet interface, which the public one "
+			"has to be",
+			control->public.name);
 	free(control->pools);
 	control->pools = NULL;
 	host_net_pools(control->config.public_pools, control->config.public_pool_count,
@@ -166,8 +168,8 @@ static void forget_stale_machines(struct control *control)
 	fabric_machines_each(control->fabric, collect_stale, &stale);
 	for (size_t i = 0; i < stale.count; i++)
 		if (fabric_machine_remove(control->fabric, stale.ids[i], &err) < 0)
-			log_error("data-plane-not-updated", "machine=%s reason=\"%s\"", stale.ids[i],
-				err.text);
+			log_error("data-plane-not-updated", "machine=%s reason=\"%s\"",
+				stale.ids[i], err.text);
 	free(stale.ids);
 }
 
@@ -230,8 +232,8 @@ static int open_all(struct control *control, const struct control_options *optio
 	if (r < 0)
 		return r;
 	snprintf(socket_path, sizeof(socket_path), "%s/wherryd.sock", control->run_dir);
-	return api_server_new(&control->api, control->loop, socket_path, -1, control_routes, control,
-		err);
+	return api_server_new(
+		&control->api, control->loop, socket_path, -1, control_routes, control, err);
 }
 
 int control_new(struct control **out, uv_loop_t *loop, const struct control_options *options,
@@ -269,8 +271,10 @@ void control_close(struct control *control)
 		struct waiter *waiter = control->waiters;
 
 		control->waiters = waiter->next;
-		api_stream_fail(waiter->stream, 503, "unavailable", "wherryd is being stopped; ask "
-			"again", NULL);
+		api_stream_fail(waiter->stream, 503, "unavailable",
+			"wherryd is being stopped; ask "
+			"again",
+			NULL);
 		json_decref(waiter->result);
 		free(waiter);
 	}

@@ -63,17 +63,17 @@ struct machine {
 	struct machine_net net;
 	bool has_net;
 	struct machine_run run;
-	bool is_busy; /* a job of it is under way */
+	bool is_busy;	/* a job of it is under way */
 	bool is_served; /* known to the fabric */
 	bool is_draining;
 	bool has_finished; /* the program ended by itself, with success: until it is asked for */
-	char *failure; /* why it is STATE_FAILED, a sentence */
+	char *failure;	   /* why it is STATE_FAILED, a sentence */
 	int pidfd;
 	uv_poll_t watch; /* on pidfd */
 	bool is_watched;
-	uv_timer_t timer; /* back-off, or the drain's clock */
-	unsigned int open_handles;
-	bool is_gone; /* freed when the handles are closed */
+	uv_timer_t timer;     /* back-off, or the drain's clock */
+	unsigned int holders; /* open handles and a job under way */
+	bool is_gone;	      /* freed when nobody holds it */
 	unsigned int backoff_ms;
 	uint64_t started_ms;
 	uint64_t drain_deadline_ms, drain_quiet_ms, drain_rx;
@@ -159,8 +159,8 @@ void strings_clear(struct strings *strings);
 /* Takes an address of @type for @app, not yet in the catalog. -ENOSPC: the pool has none. */
 int addresses_allocate(const struct control *control, const char *app, enum ip_type type,
 	struct ip_record **out, struct err *err);
-const struct ip_record *addresses_find(const struct control *control, const char *app,
-	enum ip_type type);
+const struct ip_record *addresses_find(
+	const struct control *control, const char *app, enum ip_type type);
 /* A /29 of the machine pool that no machine has. */
 int addresses_take_network(const struct control *control, struct prefix *out, struct err *err);
 struct addr network_gateway(const struct prefix *network);
@@ -171,19 +171,21 @@ struct addr network_service(const struct prefix *network);
 
 struct machine *machine_find(const struct control *control, const char *id);
 /* By any unique prefix of the id. NULL with *@matches 0 or more than 1. */
-struct machine *machine_find_prefix(const struct control *control, const char *prefix,
-	size_t *matches);
+struct machine *machine_find_prefix(
+	const struct control *control, const char *prefix, size_t *matches);
 /* Takes @record over and starts to make it so. */
 int machine_add(struct control *control, struct machine_record *record, struct machine **out);
 /* Reads the wish again and acts on it; to be called after every change of the record. */
 void machine_step(struct machine *machine);
 void machine_adopt(struct machine *machine);
 void machine_close(struct machine *machine);
+void machine_hold(struct machine *machine);
+void machine_release(struct machine *machine);
 /* Called by jobs.c in the loop. */
 struct machine_job;
 void machine_job_done(struct machine *machine, const struct machine_job *job);
-void machine_event(struct machine *machine, const char *type, const char *source,
-	const char *message);
+void machine_event(
+	struct machine *machine, const char *type, const char *source, const char *message);
 /* Its interface is gone: the namespace vanished or somebody deleted the link. */
 void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);

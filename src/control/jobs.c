@@ -57,7 +57,8 @@ static int build_env(const struct machine *machine, struct machine_spec *spec)
 	const struct app *app = catalog_find_app(control, record->app);
 	const struct ip_record *v6 = addresses_find(control, record->app, IP_V6);
 	const struct ip_record *v4 = addresses_find(control, record->app, IP_V4);
-	char private_v6[ADDR_TEXT_LEN], public_v6[ADDR_TEXT_LEN] = "", public_v4[ADDR_TEXT_LEN] = "";
+	char private_v6[ADDR_TEXT_LEN], public_v6[ADDR_TEXT_LEN] = "",
+					public_v4[ADDR_TEXT_LEN] = "";
 	char version[16], memory[24];
 	struct sysinfo info = {};
 	const struct {
@@ -210,9 +211,10 @@ static void job_after(uv_work_t *work, int status)
 	struct machine *machine = job->machine;
 
 	machine->is_busy = false;
-	/* Cancelled: the daemon is leaving, and what was wanted is in the catalog. */
-	if (status == 0)
+	/* Gone or cancelled: the daemon is leaving, and what was wanted is in the catalog. */
+	if (status == 0 && !machine->is_gone)
 		machine_job_done(machine, job);
+	machine_release(machine);
 	machine_spec_clear(&job->spec);
 	free(job);
 }
@@ -236,6 +238,7 @@ int job_start(struct machine *machine, enum job_type type)
 		return r;
 	}
 	machine->is_busy = true;
+	machine_hold(machine);
 	take_ptr(job);
 	return 0;
 }

@@ -49,8 +49,8 @@ struct machine *machine_find(const struct control *control, const char *id)
 	return NULL;
 }
 
-struct machine *machine_find_prefix(const struct control *control, const char *prefix,
-	size_t *matches)
+struct machine *machine_find_prefix(
+	const struct control *control, const char *prefix, size_t *matches)
 {
 	size_t first = position(control, prefix), at = first, len = strlen(prefix);
 
@@ -93,12 +93,20 @@ static void free_machine(struct machine *machine)
 	free(machine);
 }
 
+void machine_hold(struct machine *machine)
+{
+	machine->holders++;
+}
+
+void machine_release(struct machine *machine)
+{
+	if (--machine->holders == 0)
+		free_machine(machine);
+}
+
 static void handle_closed(uv_handle_t *handle)
 {
-	struct machine *machine = handle->data;
-
-	if (--machine->open_handles == 0 && machine->is_gone)
-		free_machine(machine);
+	machine_release(handle->data);
 }
 
 static void unwatch(struct machine *machine)
@@ -129,8 +137,8 @@ void machine_close(struct machine *machine)
 int machine_add(struct control *control, struct machine_record *record, struct machine **out)
 {
 	size_t at = position(control, record->id);
-	struct machine **bigger = realloc(control->machines,
-		(control->machine_count + 1) * sizeof(*bigger));
+	struct machine **bigger =
+		realloc(control->machines, (control->machine_count + 1) * sizeof(*bigger));
 	struct machine *machine = calloc(1, sizeof(*machine));
 
 	if (bigger)
@@ -147,7 +155,7 @@ int machine_add(struct control *control, struct machine_record *record, struct m
 	machine->backoff_ms = BACKOFF_FIRST_MS;
 	uv_timer_init(control->loop, &machine->timer);
 	machine->timer.data = machine;
-	machine->open_handles = 1;
+	machine->holders = 1;
 	memmove(&bigger[at + 1], &bigger[at], (control->machine_count - at) * sizeof(*bigger));
 	bigger[at] = machine;
 	control->machine_count++;
@@ -156,8 +164,8 @@ int machine_add(struct control *control, struct machine_record *record, struct m
 	return 0;
 }
 
-void machine_event(struct machine *machine, const char *type, const char *source,
-	const char *message)
+void machine_event(
+	struct machine *machine, const char *type, const char *source, const char *message)
 {
 	struct change change = {};
 	struct err err;
@@ -218,14 +226,12 @@ static void watch_closed(uv_handle_t *handle)
 
 	mem_closep(&machine->pidfd);
 	machine->pidfd = -1;
-	machine->open_handles--;
 	if (machine->is_gone) {
-		if (pidfd >= 0)
-			close(pidfd);
-		if (machine->open_handles == 0)
-			free_machine(machine);
+		mem_closep(&pidfd);
+		machine_release(machine);
 		return;
 	}
+	machine_release(machine);
 	if (pidfd < 0) {
 		/* Ended before it could be watched. */
 		if (machine->state == STATE_STARTED && !machine->is_busy)
@@ -235,7 +241,7 @@ static void watch_closed(uv_handle_t *handle)
 	machine->pidfd = pidfd;
 	uv_poll_init(machine->control->loop, &machine->watch, pidfd);
 	machine->watch.data = machine;
-	machine->open_handles++;
+	machine_hold(machine);
 	machine->is_watched = uv_poll_start(&machine->watch, UV_READABLE, program_ended) == 0;
 }
 
@@ -250,7 +256,7 @@ static void watch_program(struct machine *machine)
 		uv_close((uv_handle_t *)&machine->watch, watch_closed);
 		return;
 	}
-	machine->open_handles++;
+	machine_hold(machine); /* as if a handle had been open */
 	watch_closed((uv_handle_t *)&machine->watch);
 }
 
@@ -279,8 +285,8 @@ static void exited(struct machine *machine)
 	fail(machine, "exit", message);
 	machine->history.restarts++;
 	step_later(machine, machine->backoff_ms);
-	machine->backoff_ms = machine->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS :
-									  machine->backoff_ms * 2;
+	machine->backoff_ms =
+		machine->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : machine->backoff_ms * 2;
 }
 
 /* Jobs */
@@ -315,16 +321,17 @@ static void adopted(struct machine *machine, const struct machine_job *job)
 		else
 			watch_program(machine);
 	} else if (job->run.state == MACHINE_RUN_EXITED && job->has_net &&
-		machine->record->wish == WISH_STARTED) {
+		   machine->record->wish == WISH_STARTED) {
 		exited(machine);
 	} else if (machine->record->kind == MACHINE_ATTACHED &&
-		machine->record->wish == WISH_STARTED) {
-		fail(machine, "adopt", "its network namespace is gone; attach it again, or remove "
-				       "it with wherry machine destroy");
+		   machine->record->wish == WISH_STARTED) {
+		fail(machine, "adopt",
+			"its network namespace is gone; attach it again, or remove "
+			"it with wherry machine destroy");
 	} else {
 		/* Without its namespace it did not end by itself: the host was restarted. */
-		set_state(machine, machine->record->wish == WISH_STARTED ? STATE_CREATED :
-									   STATE_STOPPED);
+		set_state(machine,
+			machine->record->wish == WISH_STARTED ? STATE_CREATED : STATE_STOPPED);
 	}
 }
 
@@ -536,8 +543,9 @@ void machine_net_gone(struct machine *machine)
 	machine->has_net = false;
 	serve_forget(machine);
 	if (machine->record->kind == MACHINE_ATTACHED) {
-		fail(machine, "exit", "its network namespace or its eth0 is gone; attach it again, "
-				      "or remove it with wherry machine destroy");
+		fail(machine, "exit",
+			"its network namespace or its eth0 is gone; attach it again, "
+			"or remove it with wherry machine destroy");
 	} else {
 		fail(machine, "exit", "its eth0 is gone; it is made again");
 		step_later(machine, 0);

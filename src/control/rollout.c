@@ -309,8 +309,8 @@ static uint16_t find_unbound(const struct rollout *rollout, const struct machine
 
 			/* The ports of a range are opened as they are needed. */
 			if (range.first == range.last &&
-				!machine_sockets_serve(list, count, &primary, &service_addr,
-					range.first))
+				!machine_sockets_serve(
+					list, count, &primary, &service_addr, range.first))
 				return range.first;
 		}
 	}
@@ -351,9 +351,10 @@ static bool is_up(struct rollout *rollout, struct machine *machine)
 	if (port && age_ms < BIND_MS)
 		return false;
 	if (port)
-		api_stream_warning(rollout->stream, "nothing listens on UDP port %u of machine %s "
-			"after %d s; bind it on fly-global-services or 0.0.0.0", port,
-			machine->record->id, BIND_MS / 1000);
+		api_stream_warning(rollout->stream,
+			"nothing listens on UDP port %u of machine %s "
+			"after %d s; bind it on fly-global-services or 0.0.0.0",
+			port, machine->record->id, BIND_MS / 1000);
 	return true;
 }
 
@@ -473,9 +474,9 @@ static int take_ips(struct rollout *rollout, struct err *err)
 		struct ip_record *record = take_ptr(rollout->new_ips[i]);
 
 		api_stream_progress(rollout->stream, "  %s: %s",
-			record->type == IP_V6	      ? "Dedicated ipv6" :
-			record->type == IP_SHARED_V4 ? "Shared ipv4" :
-						       "Dedicated ipv4",
+			record->type == IP_V6	       ? "Dedicated ipv6"
+			: record->type == IP_SHARED_V4 ? "Shared ipv4"
+						       : "Dedicated ipv4",
 			addr_format(&record->addr, text));
 		catalog_add_ip(control, record);
 	}
@@ -489,8 +490,10 @@ static void warn_of_tcp(const struct rollout *rollout)
 		const struct service *service = &rollout->config->services[s];
 
 		if (service->protocol == PROTOCOL_TCP && service->port_count)
-			api_stream_warning(rollout->stream, "the TCP service on port %u is not "
-				"served yet: this version forwards UDP", service->ports[0].range.first);
+			api_stream_warning(rollout->stream,
+				"the TCP service on port %u is not "
+				"served yet: this version forwards UDP",
+				service->ports[0].range.first);
 	}
 }
 
@@ -506,8 +509,8 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 	rollout->control = control;
 	rollout->kind = request->kind;
 	rollout->app_name = strdup(request->app->record->name);
-	r = rollout->app_name ? rollout_plan(rollout, request, code, err) :
-				err_errno(err, -ENOMEM, "cannot begin");
+	r = rollout->app_name ? rollout_plan(rollout, request, code, err)
+			      : err_errno(err, -ENOMEM, "cannot begin");
 	if (r < 0) {
 		free_rollout(rollout);
 		return r;

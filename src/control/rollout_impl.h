@@ -26,7 +26,7 @@ struct rollout {
 	char *app_name;
 	struct api_stream *stream;
 
-	struct app_record *record; /* as it will be */
+	struct app_record *record;	/* as it will be */
 	struct release_record *release; /* a new one, or NULL */
 	struct app_config *config;	/* of the new release, or NULL */
 	struct ip_record **new_ips;
@@ -40,7 +40,7 @@ struct rollout {
 
 	uv_timer_t tick;
 	bool is_over;
-	uint64_t up_ms; /* since when the current machine is started; 0: not yet */
+	uint64_t up_ms;			 /* since when the current machine is started; 0: not yet */
 	struct machine_sockets *sockets; /* of the current machine */
 };
 

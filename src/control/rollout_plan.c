@@ -27,15 +27,15 @@ static int refuse(const char **code, const char *what, int r)
 
 static int plan_ip(struct rollout *rollout, enum ip_type type, struct err *err)
 {
-	struct ip_record **ips = realloc(rollout->new_ips,
-		(rollout->new_ip_count + 1) * sizeof(*ips));
+	struct ip_record **ips =
+		realloc(rollout->new_ips, (rollout->new_ip_count + 1) * sizeof(*ips));
 	int r;
 
 	if (!ips)
 		return err_errno(err, -ENOMEM, "cannot allocate an address");
 	rollout->new_ips = ips;
-	r = addresses_allocate(rollout->control, rollout->app_name, type, &ips[rollout->new_ip_count],
-		err);
+	r = addresses_allocate(
+		rollout->control, rollout->app_name, type, &ips[rollout->new_ip_count], err);
 	if (r == 0)
 		rollout->new_ip_count++;
 	return r;
@@ -55,9 +55,10 @@ static int plan_ips(struct rollout *rollout, const struct rollout_request *reque
 	if (rollout->config && config_has_udp(rollout->config) &&
 		!addresses_find(control, name, IP_V4)) {
 		if (!request->allocate_v4) {
-			err_set(err, -EADDRNOTAVAIL, "app %s has a UDP service, which needs a "
-				"dedicated IPv4; wherry ips allocate-v4 -a %s gives it one", name,
-				name);
+			err_set(err, -EADDRNOTAVAIL,
+				"app %s has a UDP service, which needs a "
+				"dedicated IPv4; wherry ips allocate-v4 -a %s gives it one",
+				name, name);
 			return refuse(code, "needs_dedicated_v4", -EADDRNOTAVAIL);
 		}
 		if (plan_ip(rollout, IP_V4, err) < 0)
@@ -100,7 +101,8 @@ static int set_counts(struct rollout *rollout, json_t *counts, const char **code
 	const char *group;
 	json_t *count;
 
-	json_object_foreach (counts, group, count) {
+	json_object_foreach(counts, group, count)
+	{
 		if (!config || !config_has_group(config, group)) {
 			err_set(err, -EINVAL, "app %s has no process group \"%s\"",
 				rollout->app_name, group);
@@ -111,8 +113,8 @@ static int set_counts(struct rollout *rollout, json_t *counts, const char **code
 			err_set(err, -EINVAL, "a count of machines is 0 to %d", COUNT_MAX);
 			return refuse(code, "invalid_request", -EINVAL);
 		}
-		if (app_record_set_count(rollout->record, group,
-			    (unsigned int)json_integer_value(count)) < 0)
+		if (app_record_set_count(
+			    rollout->record, group, (unsigned int)json_integer_value(count)) < 0)
 			return refuse(code, "failed", err_errno(err, -ENOMEM, "cannot scale"));
 	}
 	return 0;
@@ -134,8 +136,8 @@ static int add_fresh(struct rollout *rollout, const char *group)
 
 static int add_leaving(struct rollout *rollout, const char *id)
 {
-	char(*leaving)[MACHINE_ID_LEN] = realloc(rollout->leaving,
-		(rollout->leaving_count + 1) * sizeof(*leaving));
+	char(*leaving)[MACHINE_ID_LEN] =
+		realloc(rollout->leaving, (rollout->leaving_count + 1) * sizeof(*leaving));
 
 	if (!leaving)
 		return -ENOMEM;
@@ -161,7 +163,8 @@ static int plan_machines(struct rollout *rollout)
 	for (size_t i = 0; i < control->machine_count && r == 0; i++)
 		if (rollout->kind != ROLLOUT_SCALE && is_of_rollout(rollout, control->machines[i]))
 			r = add_leaving(rollout, control->machines[i]->record->id);
-	for (size_t g = 0; config && rollout->kind != ROLLOUT_DESTROY && g < config->group_count; g++) {
+	for (size_t g = 0; config && rollout->kind != ROLLOUT_DESTROY && g < config->group_count;
+		g++) {
 		const char *group = config->groups[g].name;
 		unsigned int wanted = app_record_count(rollout->record, group), kept = 0;
 
@@ -185,7 +188,8 @@ static int plan_machines(struct rollout *rollout)
 /* Addresses of the app that are only planned count as well: they are put in for the check. */
 static int check_claims(struct rollout *rollout, const struct app *app, struct err *err)
 {
-	return rollout->config ? serve_check_claims(rollout->control, app, rollout->config, err) : 0;
+	return rollout->config ? serve_check_claims(rollout->control, app, rollout->config, err)
+			       : 0;
 }
 
 static int check_request(struct rollout *rollout, const struct rollout_request *request,
@@ -194,18 +198,23 @@ static int check_request(struct rollout *rollout, const struct rollout_request *
 	const struct app *app = request->app;
 
 	if (rollout_is_active(rollout->control, app)) {
-		err_set(err, -EBUSY, "app %s is being deployed or scaled already; wait for that to "
-			"end", app->record->name);
+		err_set(err, -EBUSY,
+			"app %s is being deployed or scaled already; wait for that to "
+			"end",
+			app->record->name);
 		return refuse(code, "conflict", -EBUSY);
 	}
 	if (request->kind == ROLLOUT_DEPLOY && !request->image) {
-		err_set(err, -EINVAL, "there is no image to deploy; give one, or a directory with a "
+		err_set(err, -EINVAL,
+			"there is no image to deploy; give one, or a directory with a "
 			"Dockerfile");
 		return refuse(code, "invalid_request", -EINVAL);
 	}
 	if (request->kind == ROLLOUT_SCALE && (!app->release || !app->release->image)) {
-		err_set(err, -ENOENT, "app %s was never deployed; wherry deploy makes its first "
-			"machines", app->record->name);
+		err_set(err, -ENOENT,
+			"app %s was never deployed; wherry deploy makes its first "
+			"machines",
+			app->record->name);
 		return refuse(code, "conflict", -ENOENT);
 	}
 	return 0;
@@ -246,7 +255,8 @@ int rollout_plan(struct rollout *rollout, struct rollout_request *request, const
 	} else {
 		r = plan_machines(rollout);
 	}
-	return r < 0 ? err_errno(err, r, "cannot plan the rollout of app %s", rollout->app_name) : 0;
+	return r < 0 ? err_errno(err, r, "cannot plan the rollout of app %s", rollout->app_name)
+		     : 0;
 }
 
 /* Machines */
@@ -278,8 +288,8 @@ static struct addr private_address(const char *id)
 
 static int copy_env(const struct app_config *config, struct machine_record *record)
 {
-	struct env_var *env = realloc(record->env,
-		(record->env_count + config->env_count + 1) * sizeof(*env));
+	struct env_var *env =
+		realloc(record->env, (record->env_count + config->env_count + 1) * sizeof(*env));
 
 	if (!env)
 		return -ENOMEM;

@@ -35,7 +35,8 @@ int routes_check_body(struct api_request *req, const char *const *known)
 	const char *key;
 	struct err err;
 
-	json_object_foreach (body, key, value) {
+	json_object_foreach(body, key, value)
+	{
 		size_t i = 0;
 
 		while (known[i] && strcmp(known[i], key) != 0)
@@ -103,7 +104,8 @@ static void create_app(struct api_request *req, void *arg)
 	if (routes_check_body(req, known) < 0)
 		return;
 	if (!is_app_name(name)) {
-		refuse(req, 400, "invalid_request", "an app's name is 1 to 63 lower-case letters, "
+		refuse(req, 400, "invalid_request",
+			"an app's name is 1 to 63 lower-case letters, "
 			"digits and dashes, not starting or ending with a dash");
 		return;
 	}
@@ -145,13 +147,15 @@ static void get_config(struct api_request *req, void *arg)
 	if (!app)
 		return;
 	if (!app->release) {
-		refuse(req, 404, "not_found", "the app was never deployed; wherry deploy gives it "
+		refuse(req, 404, "not_found",
+			"the app was never deployed; wherry deploy gives it "
 			"its first release");
 		return;
 	}
-	api_reply_json(req, 200, json_pack("{s:i, s:s, s:s, s:o}", "release", app->release->number,
-		"file_name", app->release->file_name ? app->release->file_name : "fly.toml", "text",
-		app->release->config_text, "definition", config_to_json(app->config)));
+	api_reply_json(req, 200,
+		json_pack("{s:i, s:s, s:s, s:o}", "release", app->release->number, "file_name",
+			app->release->file_name ? app->release->file_name : "fly.toml", "text",
+			app->release->config_text, "definition", config_to_json(app->config)));
 }
 
 static void get_services(struct api_request *req, void *arg)
@@ -167,10 +171,11 @@ static json_t *diagnostics_json(const struct diagnostics *diags)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < diags->count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:s}", "severity",
-			diags->items[i].severity == SEVERITY_ERROR ? "error" : "warning", "line",
-			diags->items[i].line, "column", diags->items[i].column, "message",
-			diags->items[i].message));
+		json_array_append_new(list,
+			json_pack("{s:s, s:i, s:i, s:s}", "severity",
+				diags->items[i].severity == SEVERITY_ERROR ? "error" : "warning",
+				"line", diags->items[i].line, "column", diags->items[i].column,
+				"message", diags->items[i].message));
 	return json_pack("{s:o}", "diagnostics", list);
 }
 
@@ -206,9 +211,9 @@ void routes_begin(struct control *control, struct rollout_request *request, stru
 	struct err err;
 
 	if (rollout_begin(control, request, req, &code, &err) < 0) {
-		int status = strcmp(code, "invalid_request") == 0 ? 400 :
-			     strcmp(code, "failed") == 0	   ? 500 :
-								     409;
+		int status = strcmp(code, "invalid_request") == 0 ? 400
+			     : strcmp(code, "failed") == 0	  ? 500
+								  : 409;
 
 		api_reply_error(req, status, code, err.text, NULL);
 	}
@@ -216,8 +221,8 @@ void routes_begin(struct control *control, struct rollout_request *request, stru
 
 static void deploy(struct api_request *req, void *arg)
 {
-	static const char *const known[] = {"config", "file_name", "image", "counts", "allocate_v4",
-		NULL};
+	static const char *const known[] = {
+		"config", "file_name", "image", "counts", "allocate_v4", NULL};
 	_cleanup_(rollout_request_clear) struct rollout_request request = {
 		.kind = ROLLOUT_DEPLOY,
 		.app = routes_app(arg, req),
@@ -227,7 +232,8 @@ static void deploy(struct api_request *req, void *arg)
 	if (!request.app || routes_check_body(req, known) < 0)
 		return;
 	if (!routes_text(req, "config")) {
-		refuse(req, 400, "invalid_request", "the request has no \"config\", the text of a "
+		refuse(req, 400, "invalid_request",
+			"the request has no \"config\", the text of a "
 			"fly.toml");
 		return;
 	}
@@ -253,7 +259,8 @@ static void scale(struct api_request *req, void *arg)
 		return;
 	request.counts = json_object_get(api_request_body(req), "counts");
 	if (!json_is_object(request.counts)) {
-		refuse(req, 400, "invalid_request", "the request has no \"counts\" such as "
+		refuse(req, 400, "invalid_request",
+			"the request has no \"counts\" such as "
 			"{\"app\": 2}");
 		return;
 	}
@@ -318,7 +325,8 @@ static void allocate_ip(struct api_request *req, void *arg)
 	if (!app || routes_check_body(req, known) < 0)
 		return;
 	if (ip_type_parse(routes_text(req, "type"), &type) < 0) {
-		refuse(req, 400, "invalid_request", "the type of an address is v4, shared_v4 or v6");
+		refuse(req, 400, "invalid_request",
+			"the type of an address is v4, shared_v4 or v6");
 		return;
 	}
 	if (region && *region && strcmp(region, "global") != 0) {
@@ -366,8 +374,10 @@ static void release_ip(struct api_request *req, void *arg)
 				strcmp(control->ips[i]->app, app->record->name) == 0)
 				record = control->ips[i];
 	if (!record) {
-		err_set(&err, -ENOENT, "app %s has no address %s; wherry ips list -a %s shows those "
-			"it has", app->record->name, text, app->record->name);
+		err_set(&err, -ENOENT,
+			"app %s has no address %s; wherry ips list -a %s shows those "
+			"it has",
+			app->record->name, text, app->record->name);
 		refuse(req, 404, "not_found", err.text);
 		return;
 	}

@@ -20,7 +20,8 @@ const char *routes_text(struct api_request *req, const char *key);
 int routes_read_config(struct api_request *req, struct rollout_request *request);
 
 /* Begins the rollout, or answers why not. */
-void routes_begin(struct control *control, struct rollout_request *request, struct api_request *req);
+void routes_begin(
+	struct control *control, struct rollout_request *request, struct api_request *req);
 
 api_handler_fn routes_logs;
 api_handler_fn routes_list_machines, routes_run_machine, routes_get_machine;

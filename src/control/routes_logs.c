@@ -76,15 +76,16 @@ static void collect(void *arg, const struct log_line *line)
 	batch->timestamp = strdup(line->timestamp);
 	batch->json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "timestamp",
 		line->timestamp, "level", strcmp(line->stream, "stderr") == 0 ? "error" : "info",
-		"instance", place->machine_id, "region", follower->control->config.region, "message",
-		line->message, "meta", "stream", line->stream, "group", place->group);
+		"instance", place->machine_id, "region", follower->control->config.region,
+		"message", line->message, "meta", "stream", line->stream, "group", place->group);
 }
 
 static int compare_lines(const void *a, const void *b)
 {
 	const struct line *left = a, *right = b;
 
-	return strcmp(left->timestamp ? left->timestamp : "", right->timestamp ? right->timestamp : "");
+	return strcmp(
+		left->timestamp ? left->timestamp : "", right->timestamp ? right->timestamp : "");
 }
 
 static struct place *find_place(struct follower *follower, const struct machine *machine)
@@ -130,7 +131,8 @@ static void look(struct follower *follower)
 	/* Machines that come while it follows are read from their beginning. */
 	follower->lines = 0;
 	if (follower->batch_count)
-		qsort(follower->batch, follower->batch_count, sizeof(*follower->batch), compare_lines);
+		qsort(follower->batch, follower->batch_count, sizeof(*follower->batch),
+			compare_lines);
 	for (size_t i = 0; i < follower->batch_count; i++) {
 		if (follower->batch[i].json)
 			api_stream_send(follower->stream, follower->batch[i].json);
@@ -153,7 +155,8 @@ void routes_logs(struct api_request *req, void *arg)
 {
 	struct control *control = arg;
 	struct app *app = routes_app(control, req);
-	const char *id = api_request_query(req, "machine"), *lines = api_request_query(req, "lines");
+	const char *id = api_request_query(req, "machine"),
+		   *lines = api_request_query(req, "lines");
 	const char *follow = api_request_query(req, "follow");
 	struct machine *machine = NULL;
 	struct follower *follower;
@@ -165,8 +168,10 @@ void routes_logs(struct api_request *req, void *arg)
 	if (id && *id) {
 		machine = machine_find_prefix(control, id, &matches);
 		if (!machine || strcmp(machine->record->app, app->record->name) != 0) {
-			api_reply_error(req, 404, "not_found", "the app has no such machine; wherry "
-				"machine list shows those it has", NULL);
+			api_reply_error(req, 404, "not_found",
+				"the app has no such machine; wherry "
+				"machine list shows those it has",
+				NULL);
 			return;
 		}
 	}

@@ -31,8 +31,10 @@ static struct machine *find_machine(struct control *control, struct api_request 
 			matches, id);
 		refuse(req, 409, "conflict", err.text);
 	} else {
-		err_set(&err, -ENOENT, "machine %s does not exist; wherry machine list shows those "
-			"that do", id);
+		err_set(&err, -ENOENT,
+			"machine %s does not exist; wherry machine list shows those "
+			"that do",
+			id);
 		refuse(req, 404, "not_found", err.text);
 	}
 	return NULL;
@@ -88,7 +90,8 @@ static int read_env(json_t *object, struct machine_record *record)
 	record->env = calloc(json_object_size(object) + 1, sizeof(*record->env));
 	if (!record->env)
 		return -ENOMEM;
-	json_object_foreach (object, name, value) {
+	json_object_foreach(object, name, value)
+	{
 		if (!json_is_string(value) || strncmp(name, "FLY_", 4) == 0)
 			return -EINVAL;
 		record->env[record->env_count++] =
@@ -125,7 +128,8 @@ static struct machine_record *read_machine(struct api_request *req, const struct
 	struct err err;
 
 	if (!record || machine_kind_parse(routes_text(req, "kind"), &record->kind) < 0) {
-		refuse(req, 400, "invalid_request", "the kind of a machine is image, rootfs or "
+		refuse(req, 400, "invalid_request",
+			"the kind of a machine is image, rootfs or "
 			"attached");
 		return NULL;
 	}
@@ -143,7 +147,8 @@ static struct machine_record *read_machine(struct api_request *req, const struct
 	record->netns = copy_or_null(routes_text(req, "netns"));
 	if (read_command(json_object_get(body, "command"), &record->command) < 0 ||
 		read_env(json_object_get(body, "env"), record) < 0) {
-		refuse(req, 400, "invalid_request", "\"command\" is a list of strings, \"env\" an "
+		refuse(req, 400, "invalid_request",
+			"\"command\" is a list of strings, \"env\" an "
 			"object of strings whose names do not start with FLY_");
 		return NULL;
 	}
@@ -188,17 +193,18 @@ void routes_run_machine(struct api_request *req, void *arg)
 	/* A release that is there stays: the machine joins it. */
 	if (!request.app->release && routes_read_config(req, &request) < 0)
 		return;
-	request.machine = read_machine(req,
-		request.config ? request.config : request.app->config);
+	request.machine = read_machine(req, request.config ? request.config : request.app->config);
 	if (!request.machine)
 		return;
-	attached = request.machine->kind == MACHINE_ATTACHED ?
-			   find_attached(arg, request.machine->netns) :
-			   NULL;
+	attached = request.machine->kind == MACHINE_ATTACHED
+			   ? find_attached(arg, request.machine->netns)
+			   : NULL;
 	if (attached) {
-		err_set(&err, -EEXIST, "%s is machine %s of app %s already; wherry machine detach %s "
-			"lets it go", request.machine->netns, attached->record->id,
-			attached->record->app, attached->record->id);
+		err_set(&err, -EEXIST,
+			"%s is machine %s of app %s already; wherry machine detach %s "
+			"lets it go",
+			request.machine->netns, attached->record->id, attached->record->app,
+			attached->record->id);
 		refuse(req, 409, "conflict", err.text);
 		return;
 	}
@@ -210,8 +216,8 @@ void routes_run_machine(struct api_request *req, void *arg)
 
 static bool is_reached(const struct waiter *waiter, const struct machine *machine)
 {
-	return waiter->wanted == STATE_DESTROYING ? !machine :
-						    machine && machine->state == waiter->wanted;
+	return waiter->wanted == STATE_DESTROYING ? !machine
+						  : machine && machine->state == waiter->wanted;
 }
 
 /* Answers when the machine is there, or cannot get there. */
@@ -227,7 +233,8 @@ static bool answer(struct control *control, struct waiter *waiter)
 		return true;
 	}
 	if (!machine) {
-		api_stream_fail(waiter->stream, 404, "not_found", "the machine was destroyed", NULL);
+		api_stream_fail(
+			waiter->stream, 404, "not_found", "the machine was destroyed", NULL);
 		return true;
 	}
 	if (machine->state != STATE_FAILED)
@@ -330,8 +337,10 @@ void routes_destroy_machine(struct api_request *req, void *arg)
 	if (!machine)
 		return;
 	if (machine->state == STATE_STARTED && !(force && strcmp(force, "1") == 0)) {
-		err_set(&err, -EBUSY, "machine %s is started; stop it first, or destroy it with "
-			"--force", machine->record->id);
+		err_set(&err, -EBUSY,
+			"machine %s is started; stop it first, or destroy it with "
+			"--force",
+			machine->record->id);
 		refuse(req, 409, "conflict", err.text);
 		return;
 	}
@@ -346,7 +355,8 @@ void routes_detach_machine(struct api_request *req, void *arg)
 	if (!machine)
 		return;
 	if (machine->record->kind != MACHINE_ATTACHED) {
-		err_set(&err, -EINVAL, "machine %s was not attached; wherry machine destroy %s ends it",
+		err_set(&err, -EINVAL,
+			"machine %s was not attached; wherry machine destroy %s ends it",
 			machine->record->id, machine->record->id);
 		refuse(req, 409, "conflict", err.text);
 		return;

@@ -33,8 +33,8 @@ static void plan_clear(struct plan *plan)
 }
 
 /* A machine that belongs to the app's service, whether or not it can serve now. */
-static bool is_member(const struct machine *machine, const struct app *app,
-	const struct service *service)
+static bool is_member(
+	const struct machine *machine, const struct app *app, const struct service *service)
 {
 	return machine->is_served && !machine->record->is_held &&
 	       strcmp(machine->record->app, app->record->name) == 0 &&
@@ -116,13 +116,13 @@ static int plan_group(struct plan *plan, const struct control *control, const st
 	return 0;
 }
 
-static int plan_service(struct plan *plan, const struct service *service, size_t group,
-	const struct addr *addr)
+static int plan_service(
+	struct plan *plan, const struct service *service, size_t group, const struct addr *addr)
 {
 	struct fabric_service *services;
 
-	services = realloc(plan->services,
-		(plan->service_count + service->port_count) * sizeof(*services));
+	services = realloc(
+		plan->services, (plan->service_count + service->port_count) * sizeof(*services));
 	if (!services)
 		return -ENOMEM;
 	plan->services = services;
@@ -166,8 +166,9 @@ static int plan_build(struct plan *plan, const struct control *control)
 	for (size_t i = 0; i < control->ip_count; i++) {
 		const struct addr *addr = &control->ips[i]->addr;
 
-		if (addr->family == AF_INET && (!plan->addr_count ||
-			!addr_equal(&plan->addrs[plan->addr_count - 1], addr)))
+		if (addr->family == AF_INET &&
+			(!plan->addr_count ||
+				!addr_equal(&plan->addrs[plan->addr_count - 1], addr)))
 			plan->addrs[plan->addr_count++] = *addr;
 	}
 	for (size_t i = 0; i < control->app_count; i++) {
@@ -261,8 +262,8 @@ bool serve_has_others(const struct machine *machine)
 
 /* Claims */
 
-static const struct service_port *find_overlap(const struct app_config *config,
-	enum protocol protocol, struct port_range range)
+static const struct service_port *find_overlap(
+	const struct app_config *config, enum protocol protocol, struct port_range range)
 {
 	for (size_t s = 0; config && s < config->service_count; s++)
 		for (size_t i = 0; i < config->services[s].port_count; i++) {
@@ -300,7 +301,8 @@ static int check_claim(const struct control *control, const struct app *app,
 		if (!taken || is_shared_by_name(port) || is_shared_by_name(taken) ||
 			ip->type == IP_SHARED_V4)
 			continue;
-		return err_set(err, -EADDRINUSE, "%s port %u of %s belongs to app %s; use another "
+		return err_set(err, -EADDRINUSE,
+			"%s port %u of %s belongs to app %s; use another "
 			"port, or an address of your own (wherry ips allocate-v4 -a %s)",
 			protocol == PROTOCOL_UDP ? "UDP" : "TCP", port->range.first,
 			addr_format(&ip->addr, text), other->app, app->record->name);

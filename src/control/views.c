@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-
 static json_t *text_of(const struct addr *addr)
 {
 	char text[ADDR_TEXT_LEN];
@@ -39,7 +38,8 @@ static const char *app_status(const struct control *control, const struct app *a
 	if (!app->release)
 		return "pending";
 	for (size_t i = 0; i < control->machine_count; i++)
-		if (is_of(control->machines[i], app) && control->machines[i]->state == STATE_STARTED)
+		if (is_of(control->machines[i], app) &&
+			control->machines[i]->state == STATE_STARTED)
 			return "deployed";
 	return "suspended";
 }
@@ -81,8 +81,8 @@ static json_t *image_ref(const char *image)
 	tag = strrchr(slash ? slash : repository, ':');
 	if (tag)
 		*tag++ = '\0';
-	json = json_pack("{s:s, s:s, s:s}", "repository", repository, "tag",
-		tag ? tag : "latest", "digest", digest ? digest : "");
+	json = json_pack("{s:s, s:s, s:s}", "repository", repository, "tag", tag ? tag : "latest",
+		"digest", digest ? digest : "");
 	return json;
 }
 
@@ -94,8 +94,8 @@ static json_t *machine_config(const struct machine_record *record)
 		json_object_set_new(env, record->env[i].name, json_string(record->env[i].value));
 	for (size_t i = 0; i < record->command.count; i++)
 		json_array_append_new(command, json_string(record->command.items[i]));
-	return json_pack("{s:o, s:o, s:{s:o}, s:{s:s}}", "image", text_or_null(record->image), "env",
-		env, "init", "cmd", command, "restart", "policy", "on-failure");
+	return json_pack("{s:o, s:o, s:{s:o}, s:{s:s}}", "image", text_or_null(record->image),
+		"env", env, "init", "cmd", command, "restart", "policy", "on-failure");
 }
 
 static json_t *machine_events(const struct machine *machine)
@@ -143,9 +143,10 @@ static json_t *machine_sockets(const struct machine *machine)
 		machine_sockets_list(sockets, &list, &count, NULL) < 0)
 		return json;
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(json, json_pack("{s:s, s:o, s:i}", "protocol",
-			list[i].protocol == PROTOCOL_UDP ? "udp" : "tcp", "address",
-			text_of(&list[i].addr), "port", list[i].port));
+		json_array_append_new(
+			json, json_pack("{s:s, s:o, s:i}", "protocol",
+				      list[i].protocol == PROTOCOL_UDP ? "udp" : "tcp", "address",
+				      text_of(&list[i].addr), "port", list[i].port));
 	return json;
 }
 
@@ -170,8 +171,9 @@ json_t *view_machine(const struct machine *machine)
 	json_object_set_new(json, "addresses", machine_addresses(record));
 	json_object_set_new(json, "netns", text_or_null(path));
 	json_object_set_new(json, "pid",
-		machine->run.pid && machine->state == STATE_STARTED && has_program ?
-			json_integer(machine->run.pid) : json_null());
+		machine->run.pid && machine->state == STATE_STARTED && has_program
+			? json_integer(machine->run.pid)
+			: json_null());
 	json_object_set_new(json, "container",
 		record->kind == MACHINE_IMAGE ? json_string(container) : json_null());
 	json_object_set_new(json, "managed", json_boolean(record->is_managed));
@@ -193,9 +195,9 @@ static json_t *service_ports(const struct service *service)
 	for (size_t i = 0; i < service->port_count; i++) {
 		const struct port_range range = service->ports[i].range;
 
-		json_array_append_new(ports, range.first == range.last ?
-			json_sprintf("%u", range.first) :
-			json_sprintf("%u-%u", range.first, range.last));
+		json_array_append_new(ports,
+			range.first == range.last ? json_sprintf("%u", range.first)
+						  : json_sprintf("%u-%u", range.first, range.last));
 	}
 	return ports;
 }
@@ -225,8 +227,8 @@ static json_t *service_handlers(const struct service *service, bool *force_https
 	return handlers;
 }
 
-static unsigned int service_machines(const struct control *control, const struct app *app,
-	const struct service *service)
+static unsigned int service_machines(
+	const struct control *control, const struct app *app, const struct service *service)
 {
 	unsigned int count = 0;
 
@@ -239,8 +241,8 @@ static unsigned int service_machines(const struct control *control, const struct
 	return count;
 }
 
-static json_t *view_service(const struct control *control, const struct app *app,
-	const struct service *service)
+static json_t *view_service(
+	const struct control *control, const struct app *app, const struct service *service)
 {
 	const bool is_udp = service->protocol == PROTOCOL_UDP;
 	const struct ip_record *dedicated = addresses_find(control, app->record->name, IP_V4);
@@ -264,8 +266,8 @@ static json_t *view_service(const struct control *control, const struct app *app
 		is_udp ? "udp" : "tcp", "Ports", service_ports(service), "InternalPort",
 		service->internal_port, "Handlers", handlers, "ForceHTTPS", force_https,
 		"ProcessGroup", groups.data ? groups.data : "", "Regions", control->config.region,
-		"Machines", service_machines(control, app, service), "Addresses", addresses, "Served",
-		is_udp && dedicated, "Note", note);
+		"Machines", service_machines(control, app, service), "Addresses", addresses,
+		"Served", is_udp && dedicated, "Note", note);
 }
 
 json_t *view_services(const struct control *control, const struct app *app)
@@ -273,8 +275,8 @@ json_t *view_services(const struct control *control, const struct app *app)
 	json_t *services = json_array();
 
 	for (size_t s = 0; app->config && s < app->config->service_count; s++)
-		json_array_append_new(services,
-			view_service(control, app, &app->config->services[s]));
+		json_array_append_new(
+			services, view_service(control, app, &app->config->services[s]));
 	return services;
 }
 
@@ -292,11 +294,12 @@ json_t *view_counters(const struct control *control)
 		struct wherry_traffic traffic;
 
 		if (fabric_machine_traffic(control->fabric, id, &traffic) == 0)
-			json_object_set_new(machines, id, json_pack("{s:I, s:I, s:I, s:I}",
-				"rx_packets", (json_int_t)traffic.rx_packets,
-				"rx_bytes", (json_int_t)traffic.rx_bytes,
-				"tx_packets", (json_int_t)traffic.tx_packets,
-				"tx_bytes", (json_int_t)traffic.tx_bytes));
+			json_object_set_new(machines, id,
+				json_pack("{s:I, s:I, s:I, s:I}", "rx_packets",
+					(json_int_t)traffic.rx_packets, "rx_bytes",
+					(json_int_t)traffic.rx_bytes, "tx_packets",
+					(json_int_t)traffic.tx_packets, "tx_bytes",
+					(json_int_t)traffic.tx_bytes));
 	}
 	return json_pack("{s:o, s:o, s:o}", "drops", drops, "passed", passed, "machines", machines);
 }
@@ -319,8 +322,8 @@ json_t *view_info(const struct control *control)
 
 /* Doctor */
 
-static size_t single_udp_ports(const struct app *app, const struct machine *machine,
-	struct port_range *ports, size_t max)
+static size_t single_udp_ports(
+	const struct app *app, const struct machine *machine, struct port_range *ports, size_t max)
 {
 	size_t count = 0;
 
@@ -341,7 +344,8 @@ static size_t single_udp_ports(const struct app *app, const struct machine *mach
 json_t *view_doctor(const struct control *control)
 {
 	_cleanup_(doctor_report_clear) struct doctor_report report = {};
-	_free_ struct doctor_machine *machines = calloc(control->machine_count + 1, sizeof(*machines));
+	_free_ struct doctor_machine *machines =
+		calloc(control->machine_count + 1, sizeof(*machines));
 	_free_ struct port_range *ports =
 		calloc(control->machine_count + 1, DOCTOR_PORTS_MAX * sizeof(*ports));
 	struct doctor_options options = {
@@ -370,19 +374,19 @@ json_t *view_doctor(const struct control *control)
 			.primary = network_primary(&machine->record->network),
 			.service = network_service(&machine->record->network),
 			.udp_ports = own,
-			.udp_port_count = single_udp_ports(
-				catalog_find_app(control, machine->record->app), machine, own,
-				DOCTOR_PORTS_MAX),
+			.udp_port_count =
+				single_udp_ports(catalog_find_app(control, machine->record->app),
+					machine, own, DOCTOR_PORTS_MAX),
 		};
 	}
 	doctor_run(&options, &report);
 	for (size_t i = 0; i < options.machine_count; i++)
 		free((void *)machines[i].netns_path);
 	for (size_t i = 0; i < report.count; i++)
-		json_array_append_new(checks, json_pack("{s:s, s:s, s:s}", "name",
-			report.checks[i].name, "status",
-			doctor_status_name(report.checks[i].status), "message",
-			report.checks[i].message ? report.checks[i].message : ""));
+		json_array_append_new(checks,
+			json_pack("{s:s, s:s, s:s}", "name", report.checks[i].name, "status",
+				doctor_status_name(report.checks[i].status), "message",
+				report.checks[i].message ? report.checks[i].message : ""));
 	/* One host: nothing is put around a packet. IP and UDP headers are 28 bytes. */
 	return json_pack("{s:o, s:{s:i, s:i, s:i}, s:o}", "checks", checks, "mtu", "public_bytes",
 		mtu, "machine_bytes", mtu, "payload_bytes", mtu - 28, "counters",

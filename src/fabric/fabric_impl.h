@@ -60,8 +60,8 @@ struct fabric {
 	struct address_entry *addresses; /* sorted by address bytes */
 	size_t address_count;
 	struct group_state *groups;
-	size_t group_count;
-	uint8_t *table_used; /* WHERRY_MAX_TABLES */
+	size_t group_count, group_room;
+	uint8_t *table_used; /* WHERRY_MAX_TABLES: there is one in the maps at this index */
 };
 
 /* Index of the machine @id, or 0. */
@@ -70,7 +70,7 @@ uint16_t machine_index(const struct fabric *fabric, const char *id);
 /* Reads the machines' map into the shadow. */
 int machines_load(struct fabric *fabric, struct err *err);
 
-/* Reads services and addresses into the shadows. */
+/* Reads services, addresses and what tables there are into the shadows. */
 int services_load(struct fabric *fabric, struct err *err);
 
 /* Takes @index out of every slot and table, as owner and as former owner. */

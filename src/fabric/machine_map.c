@@ -80,6 +80,9 @@ int fabric_machine_set(struct fabric *fabric, const struct fabric_machine *machi
 	char name[32];
 	int r;
 
+	if (strlen(machine->id) >= sizeof(entry.id))
+		return err_set(err, -EINVAL, "the machine id %s is longer than %zu bytes",
+			machine->id, sizeof(entry.id) - 1);
 	if (is_new)
 		index = free_index(fabric);
 	if (!index)

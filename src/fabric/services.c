@@ -99,10 +99,7 @@ int services_load(struct fabric *fabric, struct err *err)
 		r = load_addresses(fabric);
 	if (r < 0)
 		return err_errno(err, r, "cannot read the maps of services");
-	for (size_t i = 0; i < fabric->service_count; i++)
-		if (fabric->services[i].value.table < WHERRY_MAX_TABLES)
-			fabric->table_used[fabric->services[i].value.table] = 1;
-	return 0;
+	return tables_load(fabric, err);
 }
 
 static struct wherry_service_key service_key(
@@ -118,43 +115,50 @@ static struct wherry_service_key service_key(
 	return key;
 }
 
-/* The state of a group that this process has not seen: as its services in the maps have it. */
-static struct group_state *adopt_group(struct fabric *fabric, const char *name,
-	const struct fabric_service *services, size_t count, size_t group)
+/*
+ * The state of a group that this process has not seen: as its services in the maps have it, unless
+ * their table is another group's, from which the service comes.
+ */
+static struct group_state *adopt_group(
+	struct fabric *fabric, const char *name, const struct fabric_service *service)
 {
 	struct port_block blocks[PORTS_MAX_BLOCKS];
 
-	for (size_t i = 0; i < count; i++) {
-		struct wherry_service_key key;
-		const struct service_entry *known;
+	if (service && ports_split(service->range.first, service->range.last, blocks) > 0) {
+		struct wherry_service_key key = service_key(service, blocks[0]);
+		const struct service_entry *known = bsearch(&key, fabric->services,
+			fabric->service_count, sizeof(*known), compare_services);
 
-		if (services[i].group != group)
-			continue;
-		ports_split(services[i].range.first, services[i].range.last, blocks);
-		key = service_key(&services[i], blocks[0]);
-		known = bsearch(&key, fabric->services, fabric->service_count, sizeof(*known),
-			compare_services);
-		if (known)
+		if (known && !(known->value.table && tables_is_owned(fabric, known->value.table)))
 			return tables_add_group(
 				fabric, name, known->value.table, known->value.slot);
 	}
 	return tables_add_group(fabric, name, 0, (struct wherry_slot){});
 }
 
+/* The state of each group, by its place among the fabric's, and a service to know it by. */
+struct group_use {
+	size_t state;
+	const struct fabric_service *service;
+};
+
 static int update_groups(struct fabric *fabric, const struct fabric_group *groups,
-	size_t group_count, const struct fabric_service *services, size_t service_count,
-	struct err *err)
+	struct group_use *uses, size_t group_count, struct err *err)
 {
-	for (size_t i = 0; i < fabric->group_count; i++)
+	const size_t known_count = fabric->group_count;
+
+	tables_sort_groups(fabric);
+	for (size_t i = 0; i < known_count; i++)
 		fabric->groups[i].is_wanted = false;
 	for (size_t i = 0; i < group_count; i++) {
-		struct group_state *state = tables_find_group(fabric, groups[i].name);
+		struct group_state *state = tables_find_group(fabric, known_count, groups[i].name);
 		int r;
 
 		if (!state)
-			state = adopt_group(fabric, groups[i].name, services, service_count, i);
+			state = adopt_group(fabric, groups[i].name, uses[i].service);
 		if (!state)
 			return err_errno(err, -ENOMEM, "cannot update the groups");
+		uses[i].state = (size_t)(state - fabric->groups);
 		state->is_wanted = true;
 		r = tables_update_group(fabric, state, &groups[i], err);
 		if (r < 0)
@@ -183,10 +187,9 @@ static void wanted_clear(struct wanted *wanted)
 	free(wanted->addresses);
 }
 
-static void add_blocks(struct fabric *fabric, struct wanted *wanted,
-	const struct fabric_group *groups, const struct fabric_service *service)
+static void add_blocks(const struct group_state *state, struct wanted *wanted,
+	const struct fabric_service *service)
 {
-	const struct group_state *state = tables_find_group(fabric, groups[service->group].name);
 	struct address_entry *address =
 		find_address(wanted->addresses, wanted->address_count, addr_v4_be(&service->addr));
 	struct port_block blocks[PORTS_MAX_BLOCKS];
@@ -204,9 +207,9 @@ static void add_blocks(struct fabric *fabric, struct wanted *wanted,
 	}
 }
 
-static int build_wanted(struct fabric *fabric, struct wanted *wanted,
-	const struct fabric_group *groups, const struct fabric_service *services,
-	size_t service_count, const struct addr *addrs, size_t addr_count)
+static int build_wanted(struct fabric *fabric, struct wanted *wanted, const struct group_use *uses,
+	const struct fabric_service *services, size_t service_count, const struct addr *addrs,
+	size_t addr_count)
 {
 	struct port_block blocks[PORTS_MAX_BLOCKS];
 	size_t blocks_total = 0;
@@ -220,10 +223,13 @@ static int build_wanted(struct fabric *fabric, struct wanted *wanted,
 		return -ENOMEM;
 	for (size_t i = 0; i < addr_count; i++)
 		wanted->addresses[i].addr = addr_v4_be(&addrs[i]);
-	wanted->address_count = addr_count;
 	qsort(wanted->addresses, addr_count, sizeof(*wanted->addresses), compare_addresses);
+	/* An address that apps share is given by each of them. */
+	for (size_t i = 0; i < addr_count; i++)
+		if (i == 0 || wanted->addresses[i].addr != wanted->addresses[i - 1].addr)
+			wanted->addresses[wanted->address_count++] = wanted->addresses[i];
 	for (size_t i = 0; i < service_count; i++)
-		add_blocks(fabric, wanted, groups, &services[i]);
+		add_blocks(&fabric->groups[uses[services[i].group].state], wanted, &services[i]);
 	qsort(wanted->services, wanted->service_count, sizeof(*wanted->services), compare_services);
 	return 0;
 }
@@ -249,7 +255,12 @@ static int put_addresses(
 			continue;
 		if (bpf_map_update_elem(
 			    fabric->maps[MAP_ADDRESSES], &entry->addr, &value, BPF_ANY) < 0)
-			return err_errno(err, -errno, "cannot write a public address");
+			return errno == E2BIG
+				       ? err_set(err, -ENOSPC,
+						 "the data plane holds its %d public "
+						 "addresses already; release one first",
+						 WHERRY_MAX_ADDRESSES)
+				       : err_errno(err, -errno, "cannot write a public address");
 	}
 	return 0;
 }
@@ -303,11 +314,17 @@ int fabric_apply(struct fabric *fabric, const struct fabric_group *groups, size_
 	size_t addr_count, struct err *err)
 {
 	_cleanup_(wanted_clear) struct wanted wanted = {};
-	int r = update_groups(fabric, groups, group_count, services, service_count, err);
+	_free_ struct group_use *uses = calloc(group_count + 1, sizeof(*uses));
+	int r;
 
+	if (!uses)
+		return err_errno(err, -ENOMEM, "cannot update the services");
+	for (size_t i = service_count; i > 0; i--)
+		uses[services[i - 1].group].service = &services[i - 1];
+	r = update_groups(fabric, groups, uses, group_count, err);
 	if (r < 0)
 		return r;
-	r = build_wanted(fabric, &wanted, groups, services, service_count, addrs, addr_count);
+	r = build_wanted(fabric, &wanted, uses, services, service_count, addrs, addr_count);
 	if (r < 0)
 		return err_errno(err, r, "cannot update the services");
 	r = put_addresses(fabric, &wanted, false, err);
@@ -319,8 +336,10 @@ int fabric_apply(struct fabric *fabric, const struct fabric_group *groups, size_
 	}
 	take_away(fabric, &wanted);
 	r = put_addresses(fabric, &wanted, true, err);
-	if (r < 0)
+	if (r < 0) {
+		reload_shadow(fabric);
 		return r;
+	}
 	tables_drop_unwanted(fabric);
 	free(fabric->services);
 	free(fabric->addresses);
@@ -340,13 +359,15 @@ int services_forget_machine(struct fabric *fabric, uint16_t index, struct err *e
 	for (size_t i = 0; i < fabric->service_count; i++) {
 		struct service_entry *entry = &fabric->services[i];
 		struct wherry_slot without = tables_without(entry->value.slot, index);
+		struct wherry_service value = entry->value;
 
 		if (memcmp(&without, &entry->value.slot, sizeof(without)) == 0)
 			continue;
-		entry->value.slot = without;
-		if (bpf_map_update_elem(
-			    fabric->maps[MAP_SERVICES], &entry->key, &entry->value, BPF_ANY) < 0)
+		value.slot = without;
+		if (bpf_map_update_elem(fabric->maps[MAP_SERVICES], &entry->key, &value, BPF_ANY) <
+			0)
 			return err_errno(err, -errno, "cannot take a machine out of a service");
+		entry->value = value;
 	}
 	return 0;
 }

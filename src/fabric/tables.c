@@ -14,31 +14,57 @@
 
 #define TABLE_BYTES (WHERRY_MAGLEV_SLOTS * sizeof(struct wherry_slot))
 
-struct group_state *tables_find_group(struct fabric *fabric, const char *name)
+static int compare_groups(const void *a, const void *b)
 {
-	for (size_t i = 0; i < fabric->group_count; i++)
-		if (strcmp(fabric->groups[i].name, name) == 0)
-			return &fabric->groups[i];
-	return NULL;
+	const struct group_state *left = a, *right = b;
+
+	return strcmp(left->name, right->name);
+}
+
+void tables_sort_groups(struct fabric *fabric)
+{
+	if (fabric->group_count)
+		qsort(fabric->groups, fabric->group_count, sizeof(*fabric->groups), compare_groups);
+}
+
+struct group_state *tables_find_group(struct fabric *fabric, size_t sorted_count, const char *name)
+{
+	const struct group_state wanted = {.name = (char *)(uintptr_t)name};
+
+	if (!sorted_count)
+		return NULL;
+	return bsearch(
+		&wanted, fabric->groups, sorted_count, sizeof(*fabric->groups), compare_groups);
 }
 
 struct group_state *tables_add_group(
 	struct fabric *fabric, const char *name, uint32_t table, struct wherry_slot slot)
 {
-	struct group_state *groups, *state;
+	struct group_state *state;
+	size_t room = fabric->group_room * 2 + 16;
 
-	groups = realloc(fabric->groups, (fabric->group_count + 1) * sizeof(*groups));
-	if (!groups)
-		return NULL;
-	fabric->groups = groups;
-	state = &groups[fabric->group_count];
+	if (fabric->group_count == fabric->group_room) {
+		struct group_state *groups = realloc(fabric->groups, room * sizeof(*groups));
+
+		if (!groups)
+			return NULL;
+		fabric->groups = groups;
+		fabric->group_room = room;
+	}
+	state = &fabric->groups[fabric->group_count];
 	*state = (struct group_state){.name = strdup(name), .table = table, .slot = slot};
 	if (!state->name)
 		return NULL;
 	fabric->group_count++;
-	if (table < WHERRY_MAX_TABLES)
-		fabric->table_used[table] = 1;
 	return state;
+}
+
+bool tables_is_owned(const struct fabric *fabric, uint32_t table)
+{
+	for (size_t i = 0; i < fabric->group_count; i++)
+		if (fabric->groups[i].table == table)
+			return true;
+	return false;
 }
 
 /* Opens the inner map behind @table. */
@@ -243,6 +269,19 @@ struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index)
 	return slot;
 }
 
+int tables_load(struct fabric *fabric, struct err *err)
+{
+	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
+		uint32_t id;
+
+		fabric->table_used[table] =
+			bpf_map_lookup_elem(fabric->maps[MAP_TABLES], &table, &id) == 0;
+		if (!fabric->table_used[table] && errno != ENOENT)
+			return err_errno(err, -errno, "cannot read the map of tables");
+	}
+	return 0;
+}
+
 static int forget_in_table(struct fabric *fabric, uint32_t table, uint16_t index)
 {
 	_free_ struct wherry_slot *slots = malloc(TABLE_BYTES);
@@ -269,13 +308,16 @@ static int forget_in_table(struct fabric *fabric, uint32_t table, uint16_t index
 
 int tables_forget_machine(struct fabric *fabric, uint16_t index, struct err *err)
 {
-	for (size_t i = 0; i < fabric->group_count; i++) {
-		struct group_state *state = &fabric->groups[i];
-		int r = state->table ? forget_in_table(fabric, state->table, index) : 0;
+	/* All tables, not those of known groups only: after a start none is known yet. */
+	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
+		int r = fabric->table_used[table] ? forget_in_table(fabric, table, index) : 0;
 
 		if (r < 0)
-			return err_errno(
-				err, r, "cannot take a machine out of the group %s", state->name);
+			return err_errno(err, r, "cannot take a machine out of table %u", table);
+	}
+	for (size_t i = 0; i < fabric->group_count; i++) {
+		struct group_state *state = &fabric->groups[i];
+
 		state->slot = tables_without(state->slot, index);
 		/* What the table was made of is no longer what it is. */
 		free(state->machines);
@@ -287,9 +329,9 @@ int tables_forget_machine(struct fabric *fabric, uint16_t index, struct err *err
 
 void tables_drop_unwanted(struct fabric *fabric)
 {
+	uint8_t wanted[WHERRY_MAX_TABLES] = {};
 	size_t kept = 0;
 
-	memset(fabric->table_used, 0, WHERRY_MAX_TABLES);
 	for (size_t i = 0; i < fabric->group_count; i++) {
 		struct group_state *state = &fabric->groups[i];
 
@@ -298,11 +340,15 @@ void tables_drop_unwanted(struct fabric *fabric)
 			free(state->machines);
 			continue;
 		}
-		fabric->table_used[state->table] = 1;
+		wanted[state->table] = 1;
 		fabric->groups[kept++] = *state;
 	}
 	fabric->group_count = kept;
-	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++)
-		if (!fabric->table_used[table])
-			bpf_map_delete_elem(fabric->maps[MAP_TABLES], &table);
+	/* Only what is there: kernels before 6.8 wait a grace period even for what is not. */
+	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
+		if (!fabric->table_used[table] || wanted[table])
+			continue;
+		bpf_map_delete_elem(fabric->maps[MAP_TABLES], &table);
+		fabric->table_used[table] = 0;
+	}
 }

@@ -7,11 +7,19 @@
 
 #include "fabric/fabric_impl.h"
 
-/* The group's state by name, or NULL. */
-struct group_state *tables_find_group(struct fabric *fabric, const char *name);
+/* Finds out which tables are in the maps. */
+int tables_load(struct fabric *fabric, struct err *err);
+
+/* True when a known group has @table. */
+bool tables_is_owned(const struct fabric *fabric, uint32_t table);
+
+void tables_sort_groups(struct fabric *fabric);
+
+/* The group's state by name among the first @sorted_count, or NULL. */
+struct group_state *tables_find_group(struct fabric *fabric, size_t sorted_count, const char *name);
 
 /*
- * Makes the state for @name as it is in the maps: @table and @slot are what a service of the group
+ * Appends a state for @name as it is in the maps: @table and @slot are what a service of the group
  * has there now, 0 and {} for a new group. NULL: out of memory.
  */
 struct group_state *tables_add_group(

@@ -2,9 +2,9 @@
 /*
  * `lab down`: removes a lab whole, half made, or with everything in it killed. Nothing in it is
  * asked: nodes are found by their files, processes by their namespaces. Order: the daemons die,
- * so that they start nothing again; the machines are removed while their supervisors live, which
- * podman wants; what is left in the namespaces is killed; then the namespaces go. A failure in
- * between is reported, but does not stop the rest.
+ * so that they start nothing again; the machines are removed while their supervisors live and are
+ * not stopped, which podman wants; what is left in the namespaces is killed; then the namespaces
+ * go. A failure in between is reported, but does not stop the rest.
  */
 #include "lab/verbs.h"
 
@@ -75,10 +75,11 @@ static void unbind_machines(void *arg, const char *node)
 	cleanup_unbind_machines(removal->lab, node);
 }
 
-static void end_processes(struct removal *removal, const struct ns_set *set, process_filter *spare)
+static void signal_all(
+	struct removal *removal, const struct ns_set *set, int signo, process_filter *spare)
 {
 	struct err err = {};
-	int r = process_signal_all(set, SIGKILL, spare, &err);
+	int r = process_signal_all(set, signo, spare, &err);
 
 	note_failure(removal, r, &err);
 }
@@ -90,9 +91,10 @@ int lab_remove(const char *name, struct err *err)
 	int r;
 
 	for_each_node(name, find_namespaces, &removal);
-	end_processes(&removal, &removal.nodes, process_is_supervisor);
+	signal_all(&removal, &removal.nodes, SIGKILL, process_is_supervisor);
+	signal_all(&removal, &removal.all, SIGCONT, NULL); /* of a paused node */
 	for_each_node(name, remove_machines, &removal);
-	end_processes(&removal, &removal.all, NULL);
+	signal_all(&removal, &removal.all, SIGKILL, NULL);
 	for_each_node(name, unbind_machines, &removal);
 	ns_set_clear(&removal.nodes);
 	ns_set_clear(&removal.all);

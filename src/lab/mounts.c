@@ -71,10 +71,16 @@ static int bind_own_dirs(const char *lab, const char *node, struct err *err)
 		lab_node_path(lab, node, ".run", path), "/run/wherry", NULL, MS_BIND, NULL, err);
 }
 
-static int cover_labs(struct err *err)
+static int cover_labs(const struct mount_table *table, struct err *err)
 {
+	const size_t prefix = strlen(LAB_RUN_DIR "/");
 	_close_ int fd = -1;
-	int r = mount_or_fail("wherry-lab", LAB_RUN_DIR, "tmpfs", MS_NOSUID | MS_NODEV,
+	int r;
+
+	for (size_t i = 0; i < table->count; i++)
+		if (strncmp(table->entries[i].target, LAB_RUN_DIR "/", prefix) == 0)
+			umount2(table->entries[i].target, MNT_DETACH);
+	r = mount_or_fail("wherry-lab", LAB_RUN_DIR, "tmpfs", MS_NOSUID | MS_NODEV,
 		"mode=0755,size=64k", err);
 
 	if (r < 0)
@@ -106,20 +112,19 @@ static int carry_over(const struct mount_table *table, struct err *err)
 }
 
 /* A sysfs shows the interfaces of the namespace in which it was mounted. */
-static int mount_sys(struct err *err)
+static int mount_sys(const struct mount_table *table, struct err *err)
 {
-	_cleanup_(mount_table_clear) struct mount_table table = {};
-	int r = mount_table_read(&table, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (mkdir(SYS_NEW, 0755) < 0)
 		return err_errno(err, -errno, "cannot make %s", SYS_NEW);
 	r = mount_or_fail("sysfs", SYS_NEW, "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, err);
 	if (r == 0)
-		r = carry_over(&table, err);
-	if (r == 0)
-		r = mount_or_fail(SYS_NEW, "/sys", NULL, MS_MOVE, NULL, err);
+		r = carry_over(table, err);
+	if (r < 0)
+		return r;
+	umount2("/sys", MNT_DETACH);
+	r = mount_or_fail(SYS_NEW, "/sys", NULL, MS_MOVE, NULL, err);
 	rmdir(SYS_NEW);
 	if (r < 0)
 		return r;
@@ -129,11 +134,14 @@ static int mount_sys(struct err *err)
 
 int mounts_setup(const char *lab, const char *node, struct err *err)
 {
+	_cleanup_(mount_table_clear) struct mount_table table = {};
 	int r = separate_from_host(err);
 
 	if (r == 0)
+		r = mount_table_read(&table, err);
+	if (r == 0)
 		r = bind_own_dirs(lab, node, err);
 	if (r == 0)
-		r = cover_labs(err);
-	return r < 0 ? r : mount_sys(err);
+		r = cover_labs(&table, err);
+	return r < 0 ? r : mount_sys(&table, err);
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -75,23 +76,37 @@ static int make_dirs(const char *lab, const char *node, struct err *err)
 	return file_mkdirs(lab_node_path(lab, node, ".run", path), 0755, err);
 }
 
-/* The child: becomes the node, says so by a byte, and stays until @go is closed. */
+/* Any CPU will do for the new node. */
+#define CPU_ANY (-1)
+
+static void pin_to(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu == CPU_ANY)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* The child: becomes the node, says so by a byte, and stays until the parent closes its end. */
 static _Noreturn void become_node(
-	const char *lab, const char *node, int ready, int go, struct report *report)
+	const char *lab, const char *node, int cpu, int parent, struct report *report)
 {
 	char byte = 0;
 
-	report->err.text[0] = '\0';
+	pin_to(cpu);
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0)
 		report->code = err_errno(&report->err, -errno, "cannot make namespaces");
 	else
 		report->code = mounts_setup(lab, node, &report->err);
-	if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) < 0)
+	if (write(parent, &byte, 1) != 1 || read(parent, &byte, 1) < 0)
 		_exit(1);
 	_exit(0);
 }
 
-/* Keeps what the child @pid made. */
+/* Keeps what the child @pid made. Returns 1 when the kernel takes it for older than ourselves. */
 static int bind_node(const char *lab, const char *node, pid_t pid, int *net_fd, struct err *err)
 {
 	char path[PATH_MAX], source[64], inode[32];
@@ -111,51 +126,68 @@ static int bind_node(const char *lab, const char *node, pid_t pid, int *net_fd, 
 	if (file < 0)
 		return err_errno(err, -errno, "cannot make %s", path);
 	if (mount(source, path, NULL, MS_BIND, NULL) < 0)
-		return err_errno(err, -errno, "cannot bind a mount namespace on %s", path);
+		return errno == EINVAL ? 1
+				       : err_errno(err, -errno,
+						 "cannot bind a mount namespace on %s", path);
 	if (net_fd)
 		*net_fd = take_fd(net);
 	return 0;
 }
 
-int node_make(const char *lab, const char *node, int *net_fd, struct err *err)
+/* Returns 1 when the kernel does not let a namespace that was made on @cpu be bound. */
+static int make_on(const char *lab, const char *node, int cpu, int *net_fd, struct err *err)
 {
 	_cleanup_(report_freep) struct report *report = report_new();
-	_close_ int ready_read = -1, go_write = -1;
-	int ready[2], go[2], r;
+	_close_ int own = -1, theirs = -1;
+	int pair[2], r;
 	char byte;
 	pid_t pid;
 
-	r = make_dirs(lab, node, err);
-	if (r < 0)
-		return r;
-	if (!report || pipe2(ready, O_CLOEXEC) < 0)
-		return err_errno(err, -errno, "cannot make the node %s", node);
-	ready_read = ready[0];
-	if (pipe2(go, O_CLOEXEC) < 0) {
-		r = -errno;
-		close(ready[1]);
-		return err_errno(err, r, "cannot make the node %s", node);
-	}
-	go_write = go[1];
+	if (!report || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_errno(err, -errno, "cannot start a helper process");
+	own = pair[0];
+	theirs = pair[1];
 	pid = fork();
+	if (pid < 0)
+		return err_errno(err, -errno, "cannot start a helper process");
 	if (pid == 0) {
-		close(ready_read);
-		close(go_write);
-		become_node(lab, node, ready[1], go[0], report);
+		close(take_fd(own));
+		become_node(lab, node, cpu, theirs, report);
 	}
-	r = pid < 0 ? -errno : 0;
-	close(ready[1]);
-	close(go[0]);
-	if (r < 0)
-		return err_errno(err, r, "cannot make the node %s", node);
-	while (read(ready_read, &byte, 1) < 0 && errno == EINTR)
+	close(take_fd(theirs));
+	while (read(own, &byte, 1) < 0 && errno == EINTR)
 		;
 	r = take_report(report, err);
 	if (r == 0)
 		r = bind_node(lab, node, pid, net_fd, err);
-	close(take_fd(go_write));
+	close(take_fd(own));
 	wait_for(pid);
-	return r < 0 ? err_wrap(err, r, "node %s", node) : 0;
+	return r;
+}
+
+/*
+ * The kernel refuses to bind a mount namespace that is older than one's own, and since Linux 6.18
+ * tells ages by numbers that each CPU deals out of a batch of its own: a newer namespace can look
+ * older (seen where our own namespace is not the system's first, as in a container). Made on the
+ * right CPU it never does.
+ */
+int node_make(const char *lab, const char *node, int *net_fd, struct err *err)
+{
+	cpu_set_t allowed;
+	int r = make_dirs(lab, node, err);
+
+	if (r == 0)
+		r = make_on(lab, node, CPU_ANY, net_fd, err);
+	if (r == 1 && sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+		CPU_ZERO(&allowed);
+	for (int cpu = 0; r == 1 && cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET((size_t)cpu, &allowed))
+			r = make_on(lab, node, cpu, net_fd, err);
+	if (r == 1)
+		r = err_set(err, -EINVAL,
+			"the kernel does not let this mount namespace keep another one; run "
+			"wherry lab outside of containers");
+	return r < 0 ? err_wrap(err, r, "node %s", node) : r;
 }
 
 int node_enter(const char *lab, const char *node, struct err *err)

@@ -108,7 +108,7 @@ static void print_lab(const struct lab *lab)
 	lab_draw(lab, &text);
 	buf_addf(&text,
 		"\n  wherry lab exec%s%s host-1 -- wherry status\n"
-		"  wherry lab exec%s%s client-1 -- ping -c 1 192.0.2.11\n"
+		"  wherry lab exec%s%s client-1 -- ip route get 203.0.113.1\n"
 		"  wherry lab down%s%s\n",
 		other, name, other, name, other, name);
 	fputs(text.data, stdout);

@@ -7,6 +7,7 @@
 
 #include "model/config_memory.h"
 #include "model/config_parts.h"
+#include "model/diagnostics.h"
 #include "model/signal_name.h"
 
 #define APP_NAME_MAX	    63
@@ -263,7 +264,9 @@ static void check_group(struct parser *parser, const struct toml_node *node, con
 		names[i] = config->groups[i].name;
 	buf_adds(&text, "the app's process groups are ");
 	add_choices(&text, names, config->group_count);
-	add_suggestion(&text, name, names, config->group_count);
+	/* A report that will be cut is not worth a search through all groups a line. */
+	if (parser->diags->count < DIAGNOSTICS_MAX)
+		add_suggestion(&text, name, names, config->group_count);
 	report_value(parser->diags, SEVERITY_ERROR, node, "%s", text.data);
 }
 

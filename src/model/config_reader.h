@@ -49,7 +49,7 @@ void node_path(const struct toml_node *node, struct buf *out);
 /* Adds "; did you mean "WORD"?" to @out when a known word is near. */
 void add_suggestion(struct buf *out, const char *word, const char *const *known, size_t count);
 
-/* Adds "\"a\", \"b\" and \"c\"" to @out. */
+/* Adds "\"a\", \"b\" and \"c\"" to @out; of many words the first. */
 void add_choices(struct buf *out, const char *const *words, size_t count);
 
 /* Returns a scalar as text, which the caller frees; NULL for an array or a table. */

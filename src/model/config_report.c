@@ -140,13 +140,18 @@ void add_suggestion(struct buf *out, const char *word, const char *const *known,
 
 void add_choices(struct buf *out, const char *const *words, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
+	/* "and 1 others" would be no shorter than the word itself. */
+	size_t listed = count > MAX_LISTED + 1 ? MAX_LISTED : count;
+
+	for (size_t i = 0; i < listed; i++) {
 		const char *joint = i == 0 ? "" : i + 1 < count ? ", " : " and ";
 
 		buf_addf(out, "%s\"", joint);
 		add_cut(out, words[i]);
 		buf_adds(out, "\"");
 	}
+	if (listed < count)
+		buf_addf(out, " and %zu others", count - listed);
 }
 
 static void warn_unknown_key(struct diagnostics *diags, const struct toml_node *node,
@@ -160,9 +165,8 @@ static void warn_unknown_key(struct diagnostics *diags, const struct toml_node *
 	plain_len = text.len;
 	add_suggestion(&text, node->key, known, count);
 	if (text.len == plain_len) {
-		buf_adds(&text,
-			count > MAX_LISTED ? "; among those known here are " : "; known here are ");
-		add_choices(&text, known, count > MAX_LISTED ? MAX_LISTED : count);
+		buf_adds(&text, "; known here are ");
+		add_choices(&text, known, count);
 	}
 	diagnostics_add(diags, SEVERITY_WARNING, node->key_line, node->key_column, text.data);
 }

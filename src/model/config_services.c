@@ -12,7 +12,7 @@
 #define DEFAULT_INTERNAL_PORT 8080
 #define DEFAULT_SOFT_LIMIT    20
 
-/* The last line of names is old or deploy-time: accepted, read by nothing. */
+/* machine_checks and script_checks are accepted and read by nothing. */
 static const char *const service_keys[] = {"protocol", "internal_port", "processes",
 	"auto_stop_machines", "auto_start_machines", "min_machines_running", "ports", "concurrency",
 	"tcp_checks", "http_checks", "machine_checks", "script_checks"};

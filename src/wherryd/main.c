@@ -20,6 +20,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#define PATIENCE_MS 2000 /* between the wish to stop and the end */
+
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"state-dir", required_argument, NULL, 's'},
@@ -40,6 +42,8 @@ static const char usage[] =
 struct daemon {
 	uv_loop_t loop;
 	uv_signal_t term, interrupt;
+	uv_timer_t patience;
+	bool is_impatient;
 	struct control *control;
 	const char *run_dir;
 };
@@ -85,8 +89,10 @@ static int lock_state(const char *state_dir, struct err *err)
 		len = read(fd, pid, sizeof(pid) - 1);
 		if (len > 0)
 			pid[strcspn(pid, "\n")] = '\0';
-		return err_set(err, -EBUSY, "another wherryd (pid %s) uses %s; stop it first, or "
-			"give this one a --state-dir of its own", pid, state_dir);
+		return err_set(err, -EBUSY,
+			"another wherryd (pid %s) uses %s; stop it first, or "
+			"give this one a --state-dir of its own",
+			pid, state_dir);
 	}
 	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	/* For people and the sentence above; the lock does not depend on it. */
@@ -115,6 +121,15 @@ static void ready(void *arg)
 	tell_manager("READY=1");
 }
 
+/* A worker waits for a program to end: the next daemon sees to that. */
+static void give_up(uv_timer_t *timer)
+{
+	struct daemon *daemon = timer->data;
+
+	daemon->is_impatient = true;
+	uv_stop(&daemon->loop);
+}
+
 static void stop(uv_signal_t *handle, int signo)
 {
 	struct daemon *daemon = handle->data;
@@ -124,6 +139,8 @@ static void stop(uv_signal_t *handle, int signo)
 	control_close(daemon->control);
 	uv_close((uv_handle_t *)&daemon->term, NULL);
 	uv_close((uv_handle_t *)&daemon->interrupt, NULL);
+	uv_timer_start(&daemon->patience, give_up, PATIENCE_MS, 0);
+	uv_unref((uv_handle_t *)&daemon->patience);
 }
 
 static int run(const struct control_options *options, struct err *err)
@@ -148,7 +165,11 @@ static int run(const struct control_options *options, struct err *err)
 	daemon.term.data = daemon.interrupt.data = &daemon;
 	uv_signal_start(&daemon.term, stop, SIGTERM);
 	uv_signal_start(&daemon.interrupt, stop, SIGINT);
+	uv_timer_init(&daemon.loop, &daemon.patience);
+	daemon.patience.data = &daemon;
 	uv_run(&daemon.loop, UV_RUN_DEFAULT);
+	if (daemon.is_impatient)
+		_exit(0); /* what the workers use must not be freed under them */
 	control_free(daemon.control);
 	uv_loop_close(&daemon.loop);
 	return 0;

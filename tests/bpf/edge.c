@@ -289,7 +289,7 @@ static void a_datagram_cut_anywhere_is_dropped(void **state)
 
 	(void)state;
 	/* Less than an IP header is refused by the test run itself. */
-	for (size_t len = ETH_HLEN + sizeof(struct iphdr); len < whole.len; len++) {
+	for (size_t len = ETH_HLEN + sizeof(struct ip_view); len < whole.len; len++) {
 		struct frame frame = whole;
 		struct outcome outcome;
 

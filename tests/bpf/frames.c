@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #define ICMP_LEN 8
@@ -25,21 +26,21 @@ static uint16_t fold(uint32_t sum)
 }
 
 /* Of a UDP datagram as it stands, its checksum field included. */
-static uint16_t udp_sum(const struct iphdr *ip, const uint8_t *udp, size_t len)
+static uint16_t udp_sum(const struct ip_view *ip, const uint8_t *udp, size_t len)
 {
 	uint32_t sum = add_words(0, (const uint8_t *)&ip->saddr, 8);
 
 	return fold(add_words(sum + IPPROTO_UDP + (uint32_t)len, udp, len));
 }
 
-struct iphdr *frame_ip(const struct frame *frame)
+struct ip_view *frame_ip(const struct frame *frame)
 {
-	return (struct iphdr *)(uintptr_t)(frame->bytes + ETH_HLEN);
+	return (struct ip_view *)(uintptr_t)(frame->bytes + ETH_HLEN);
 }
 
-struct udphdr *frame_l4(const struct frame *frame)
+struct udp_view *frame_l4(const struct frame *frame)
 {
-	return (struct udphdr *)((uint8_t *)frame_ip(frame) + frame_ip(frame)->ihl * 4);
+	return (struct udp_view *)((uint8_t *)frame_ip(frame) + frame_ip(frame)->ihl * 4);
 }
 
 uint32_t frame_from(const struct frame *frame)
@@ -52,14 +53,14 @@ uint32_t frame_to(const struct frame *frame)
 	return ntohl(frame_ip(frame)->daddr);
 }
 
-struct iphdr *frame_quoted(const struct frame *frame)
+struct ip_view *frame_quoted(const struct frame *frame)
 {
-	return (struct iphdr *)((uint8_t *)frame_l4(frame) + ICMP_LEN);
+	return (struct ip_view *)((uint8_t *)frame_l4(frame) + ICMP_LEN);
 }
 
 void frame_fix_ip(struct frame *frame)
 {
-	struct iphdr *ip = frame_ip(frame);
+	struct ip_view *ip = frame_ip(frame);
 
 	ip->check = 0;
 	ip->check = htons((uint16_t)~fold(add_words(0, (uint8_t *)ip, ip->ihl * 4)));
@@ -71,7 +72,7 @@ static struct frame start_ip(
 {
 	static const uint8_t macs[12] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
 	struct frame frame = {.len = ETH_HLEN + ihl * 4 + l4_len};
-	struct iphdr *ip = frame_ip(&frame);
+	struct ip_view *ip = frame_ip(&frame);
 
 	assert(frame.len <= FRAME_MAX);
 	memcpy(frame.bytes, macs, sizeof(macs));
@@ -90,11 +91,11 @@ static struct frame start_ip(
 
 struct frame frame_udp(const struct datagram *d)
 {
-	size_t header_len = d->offset8 ? 0 : sizeof(struct udphdr);
+	size_t header_len = d->offset8 ? 0 : sizeof(struct udp_view);
 	size_t len = header_len + d->payload_len;
 	struct frame frame = start_ip(d->from, d->to, IPPROTO_UDP, d->ihl ? d->ihl : 5, len);
-	struct iphdr *ip = frame_ip(&frame);
-	struct udphdr *udp = frame_l4(&frame);
+	struct ip_view *ip = frame_ip(&frame);
+	struct udp_view *udp = frame_l4(&frame);
 	uint8_t *payload = (uint8_t *)udp + header_len;
 
 	ip->id = htons(d->id);
@@ -157,8 +158,8 @@ struct frame frame_ipv6(const char *from, const char *to, uint8_t next_header)
 
 bool frame_sums_are_right(const struct frame *frame)
 {
-	const struct iphdr *ip = frame_ip(frame), *quoted;
-	const struct udphdr *udp = frame_l4(frame);
+	const struct ip_view *ip = frame_ip(frame), *quoted;
+	const struct udp_view *udp = frame_l4(frame);
 	size_t len = ntohs(ip->tot_len) - ip->ihl * 4u;
 
 	if (fold(add_words(0, (const uint8_t *)ip, ip->ihl * 4)) != 0xffff)

@@ -10,12 +10,31 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <linux/if_ether.h>
-#include <linux/ip.h>
-#include <linux/udp.h>
 
 #define FRAME_MAX 2048
 
 #define IP4(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+
+/*
+ * Views of a frame's bytes. Not linux/ip.h's: without the attribute the compiler takes a store by
+ * such a view for one that cannot change the frame, and leaves it out of a copy.
+ */
+struct ip_view {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	uint8_t ihl : 4, version : 4;
+#else
+	uint8_t version : 4, ihl : 4;
+#endif
+	uint8_t tos;
+	uint16_t tot_len, id, frag_off;
+	uint8_t ttl, protocol;
+	uint16_t check;
+	uint32_t saddr, daddr;
+} __attribute__((may_alias));
+
+struct udp_view {
+	uint16_t source, dest, len, check;
+} __attribute__((may_alias));
 
 struct frame {
 	size_t len;
@@ -50,13 +69,13 @@ struct frame frame_ipv4(uint32_t from, uint32_t to, uint8_t protocol);
 /* Puts the right sum into the IP header after a change of it. */
 void frame_fix_ip(struct frame *frame);
 
-struct iphdr *frame_ip(const struct frame *frame);
-struct udphdr *frame_l4(const struct frame *frame);
+struct ip_view *frame_ip(const struct frame *frame);
+struct udp_view *frame_l4(const struct frame *frame);
 uint32_t frame_from(const struct frame *frame);
 uint32_t frame_to(const struct frame *frame);
 
 /* The IP header inside an ICMP error. */
-struct iphdr *frame_quoted(const struct frame *frame);
+struct ip_view *frame_quoted(const struct frame *frame);
 
 /* True when every checksum of the frame is right: of IP, of a whole UDP datagram (or zero), of ICMP
  * and of the IP header quoted in it. */

@@ -228,11 +228,12 @@ int lab_reset(void **state)
 	close_sockets();
 	if (fabric_apply(lab.fabric, NULL, 0, NULL, 0, NULL, 0, &err) < 0)
 		return -1;
-	for (unsigned int n = 1; n <= MACHINES; n++) {
-		if (fabric_machine_remove(lab.fabric, lab.machines[n].id, &err) < 0)
+	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
+		if (lab.fabric->machines[i].ifindex &&
+			fabric_machine_remove(lab.fabric, lab.fabric->machines[i].id, &err) < 0)
 			return -1;
+	for (unsigned int n = 1; n <= MACHINES; n++)
 		lab_machine_set(n);
-	}
 	clear_map(lab.flows);
 	clear_map(lab.fragments);
 	clear_map(lab.outflows);

@@ -7,7 +7,7 @@
  * Needs clang's libFuzzer:
  *
  *	SANITIZERS=fuzzer,address,undefined
- *	for c in src/model/[a-z]*.c src/base/buf.c tests/fuzz/config.c; do
+ *	for c in src/model/*.c src/base/buf.c tests/fuzz/config.c; do
  *		clang -std=gnu17 -D_GNU_SOURCE -g -O1 -Isrc -fsanitize=$SANITIZERS -c $c ...
  *	clang++ -std=c++17 -g -O1 -Isrc -fsanitize=$SANITIZERS src/model/toml.cpp *.o -ljansson
  *	./config-fuzzer -max_len=4096 tests/fuzz/corpus/config

@@ -22,6 +22,7 @@
 #include "base/run.h"
 #include "machine/logs.h"
 #include "machine/machine.h"
+#include "machine/netns.h"
 #include "machine/proc.h"
 
 static char fixture_dir[64];
@@ -44,8 +45,24 @@ static inline void fixture_begin(const char *name)
 		fixture_skip("cannot make a directory in /tmp");
 }
 
+/* What the ids of this process's machines begin with. */
+static inline char *fixture_prefix(char prefix[static 16])
+{
+	snprintf(prefix, 16, "7e%06x", (unsigned int)getpid() & 0xffffff);
+	return prefix;
+}
+
+/* A test that fails leaves its machine: the namespaces at least go here. */
 static inline int fixture_end(int failed)
 {
+	_closedir_ DIR *dir = opendir(NETNS_DIR);
+	struct dirent *entry;
+	char prefix[16];
+
+	fixture_prefix(prefix);
+	while (dir && (entry = readdir(dir)))
+		if (strstr(entry->d_name, prefix))
+			netns_remove(entry->d_name, NULL);
 	file_remove_all(fixture_dir, NULL);
 	return failed;
 }
@@ -73,9 +90,9 @@ static inline struct machine_spec fixture_spec(unsigned int index, enum machine_
 		.kill_timeout_s = 5,
 		.nameserver_count = 1};
 	struct addr base;
+	char prefix[16];
 
-	snprintf(spec.id, sizeof(spec.id), "7e%06x%02x0000", (unsigned int)getpid() & 0xffffff,
-		index & 0xff);
+	snprintf(spec.id, sizeof(spec.id), "%.8s%02x0000", fixture_prefix(prefix), index & 0xff);
 	assert_int_equal(addr_parse("172.29.0.0", &base), 0);
 	spec.network = addr_add(&base, index * 8);
 	spec.gateway = addr_add(&spec.network, 1);

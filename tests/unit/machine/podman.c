@@ -433,11 +433,14 @@ int main(void)
 		cmocka_unit_test(an_image_is_found_with_its_digest_or_not),
 		cmocka_unit_test(twenty_machines_start_and_stop_at_once),
 	};
+	char prefix[16], filter[32];
 	int failed;
 
 	fixture_begin("podman");
 	build_image();
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	snprintf(filter, sizeof(filter), "name=wherry-%s", fixture_prefix(prefix));
+	PODMAN(NULL, NULL, "rm", "--force", "--time=0", "--filter", filter);
 	PODMAN(NULL, NULL, "image", "rm", "--force", image);
 	return fixture_end(failed);
 }

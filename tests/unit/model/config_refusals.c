@@ -294,10 +294,11 @@ static const struct {
 		"fly.toml:5:11: warning: services[0].ports[0].prt is not known and is ignored; did "
 		"you mean \"port\"?\n"},
 	{"[http_service]\nxyz = 1\n[http_service.concurrency]\nqqq = 1",
-		"fly.toml:2:1: warning: http_service.xyz is not known and is ignored; among those "
+		"fly.toml:2:1: warning: http_service.xyz is not known and is ignored; "
 		"known here are \"internal_port\", \"processes\", \"force_https\", "
 		"\"auto_stop_machines\", \"auto_start_machines\", \"min_machines_running\", "
-		"\"concurrency\", \"tls_options\", \"http_options\" and \"checks\"\n"
+		"\"concurrency\", \"tls_options\", \"http_options\", "
+		"\"checks\" and 2 others\n"
 		"fly.toml:4:1: warning: http_service.concurrency.qqq is not known and is ignored; "
 		"known here are \"type\", \"soft_limit\" and \"hard_limit\"\n"},
 	{TCP "ports = {port = 80, handlers = [\"tls\", \"http\", \"proxy_proto\"], "
@@ -316,10 +317,10 @@ static const struct {
 		"fly.toml:4:1: warning: http_service.tcp_checks[0].path is not known and is "
 		"ignored; known here are \"interval\", \"timeout\", \"grace_period\" and "
 		"\"restart_limit\"\n"
-		"fly.toml:8:1: warning: checks.a.grace is not known and is ignored; among those "
+		"fly.toml:8:1: warning: checks.a.grace is not known and is ignored; "
 		"known here are \"type\", \"port\", \"interval\", \"timeout\", \"grace_period\", "
-		"\"method\", \"path\", \"protocol\", \"tls_skip_verify\" and "
-		"\"tls_server_name\"\n"},
+		"\"method\", \"path\", \"protocol\", \"tls_skip_verify\", "
+		"\"tls_server_name\" and 4 others\n"},
 	/* not TOML */
 	{"app = \"a\"\nkill_timeout =\n",
 		"fly.toml:2:15: error: this is not valid TOML: expected value, saw '\\n', in a "
@@ -334,10 +335,11 @@ static const struct {
 			    "stands in a string; leave it out\n"},
 	/* nothing in a report can act on a terminal */
 	{"\"a\\u001b[2J\\u0007\\u009b\" = 1",
-		"fly.toml:1:1: warning: a?[2J?? is not known and is ignored; among those known "
+		"fly.toml:1:1: warning: a?[2J?? is not known and is ignored; known "
 		"here "
 		"are \"app\", \"primary_region\", \"kill_signal\", \"kill_timeout\", \"env\", "
-		"\"processes\", \"http_service\", \"services\", \"checks\" and \"build\"\n"},
+		"\"processes\", \"http_service\", \"services\", \"checks\", "
+		"\"build\" and 18 others\n"},
 };
 
 static void each_problem_is_reported_at_its_place(void **state)

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wherry doctor: checks, sizes, and what was dropped under which reason. */
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/daemon.h"
+#include "cli/fields.h"
+#include "cli/handlers.h"
+#include "cli/table.h"
+#include "cli/term.h"
+
+#include <string.h>
+
+static void print_check(const json_t *check)
+{
+	const char *status = field_text(check, "status");
+	enum term_colour colour = strcmp(status, "ok") == 0	? TERM_GREEN
+				  : strcmp(status, "warn") == 0 ? TERM_YELLOW
+								: TERM_RED;
+
+	printf("%s%-4s%s  %s: %s\n", term_colour(stdout, colour), status,
+		term_colour(stdout, TERM_PLAIN), field_text(check, "name"),
+		field_text(check, "message"));
+}
+
+static void print_mtu(const json_t *mtu)
+{
+	if (!mtu)
+		return;
+	printf("\nSizes in bytes: public MTU %lld, machine MTU %lld, largest UDP payload %lld\n",
+		(long long)field_int(mtu, "public_bytes"),
+		(long long)field_int(mtu, "machine_bytes"),
+		(long long)field_int(mtu, "payload_bytes"));
+}
+
+/* What is zero is left out: there are many reasons, and the few that happened matter. */
+static void print_counters(json_t *counters, const char *title, const char *none)
+{
+	const struct table_column columns[] = {{.title = title}, {"Packets", .is_right = true}, {}};
+	_cleanup_(table_clear) struct table table = {};
+	const char *reason;
+	json_t *packets;
+
+	table_init(&table, columns);
+	json_object_foreach(counters, reason, packets)
+	{
+		char text[24];
+
+		if (json_integer_value(packets) == 0)
+			continue;
+		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(packets));
+		table_row(&table, (const char *[]){reason, text});
+	}
+	puts("");
+	if (table.row_count)
+		table_print(&table);
+	else
+		puts(none);
+}
+
+int doctor_command(struct cli *cli)
+{
+	json_auto_t *report = NULL;
+	const json_t *check;
+	size_t i, failed = 0;
+	json_t *counters;
+	int r = daemon_call(cli, "GET", "/v1/doctor", NULL, &report);
+
+	if (r != CLI_OK)
+		return r;
+	json_array_foreach(json_object_get(report, "checks"), i, check) failed +=
+		strcmp(field_text(check, "status"), "fail") == 0;
+	if (cli->is_json) {
+		cli_print_json(report);
+		return failed ? CLI_FAILED : CLI_OK;
+	}
+	json_array_foreach(json_object_get(report, "checks"), i, check) print_check(check);
+	print_mtu(json_object_get(report, "mtu"));
+	counters = json_object_get(report, "counters");
+	print_counters(json_object_get(counters, "drops"), "Dropped", "Nothing was dropped.");
+	print_counters(
+		json_object_get(counters, "passed"), "Passed", "Nothing was passed to the kernel.");
+	if (failed)
+		return cli_fail(cli, CLI_FAILED, "failed", "%zu check%s failed", failed,
+			failed == 1 ? "" : "s");
+	return CLI_OK;
+}
