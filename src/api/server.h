@@ -78,6 +78,9 @@ struct api_stream *api_stream_begin(struct api_request *req);
 /* Sends one line. Dropped when the stream is closed. */
 void api_stream_send(struct api_stream *stream, json_t *line);
 
+/* What was sent and not yet taken by the client; API_STREAM_MAX_BYTES is the bound. */
+size_t api_stream_waiting_bytes(const struct api_stream *stream);
+
 /* No more lines: what is waiting is still delivered. The stream is gone for the caller. */
 void api_stream_end(struct api_stream *stream);
 

@@ -14,7 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define REATTACH_MS 200 /* an interface that comes back is given time to be named and set up */
+#define REATTACH_MS   200 /* an interface that comes back is given time to be named and set up */
+#define ADOPT_TICK_MS 2
 
 static int load_config(struct control *control, struct err *err)
 {
@@ -129,7 +130,8 @@ static int watch_links(struct control *control, struct err *err)
 	if (control->link_fd < 0)
 		return err_errno(err, control->link_fd, "cannot watch the host's interfaces");
 	uv_timer_init(control->loop, &control->reattach_timer);
-	control->reattach_timer.data = control;
+	uv_timer_init(control->loop, &control->adopt_timer);
+	control->reattach_timer.data = control->adopt_timer.data = control;
 	uv_poll_init(control->loop, &control->link_watch, control->link_fd);
 	control->link_watch.data = control;
 	uv_poll_start(&control->link_watch, UV_READABLE, links_readable);
@@ -197,7 +199,7 @@ static void adopt_machines(struct control *control)
 			control->machines[i]->record->wish = WISH_DESTROYED;
 		machine_adopt(control->machines[i]);
 	}
-	uv_timer_start(&control->reattach_timer, all_known, 0, 10);
+	uv_timer_start(&control->adopt_timer, all_known, 0, ADOPT_TICK_MS);
 }
 
 static int open_store(struct control *control, struct err *err)
@@ -267,6 +269,7 @@ int control_new(struct control **out, uv_loop_t *loop, const struct control_opti
 void control_close(struct control *control)
 {
 	rollouts_free(control);
+	followers_end(control);
 	while (control->waiters) {
 		struct waiter *waiter = control->waiters;
 
@@ -284,6 +287,7 @@ void control_close(struct control *control)
 	if (control->link_fd >= 0) {
 		uv_close((uv_handle_t *)&control->link_watch, NULL);
 		uv_close((uv_handle_t *)&control->reattach_timer, NULL);
+		uv_close((uv_handle_t *)&control->adopt_timer, NULL);
 	}
 }
 

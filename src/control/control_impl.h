@@ -67,6 +67,7 @@ struct machine {
 	bool is_served; /* known to the fabric */
 	bool is_draining;
 	bool has_finished; /* the program ended by itself, with success: until it is asked for */
+	bool must_retry;   /* could not be ended or removed: not again before the timer */
 	char *failure;	   /* why it is STATE_FAILED, a sentence */
 	int pidfd;
 	uv_poll_t watch; /* on pidfd */
@@ -89,6 +90,7 @@ struct waiter {
 };
 
 struct rollout;
+struct follower;
 
 struct control {
 	uv_loop_t *loop;
@@ -117,6 +119,8 @@ struct control {
 	int link_fd;
 	uv_poll_t link_watch;
 	uv_timer_t reattach_timer;
+	uv_timer_t adopt_timer;
+	struct follower *followers;
 };
 
 /* catalog.c */
@@ -242,6 +246,7 @@ struct rollout_request {
 	const char *image;
 	json_t *counts; /* {GROUP: N}, or NULL */
 	bool allocate_v4;
+	bool is_dry; /* only say whether it would be refused */
 	struct machine_record *machine; /* ROLLOUT_RUN: what to make; taken over */
 };
 
@@ -271,4 +276,5 @@ char *view_netns_path(const struct machine *machine);
 /* routes.c, routes_machines.c */
 
 extern const struct api_route control_routes[];
+void followers_end(struct control *control);
 void waiters_machine_changed(struct control *control);

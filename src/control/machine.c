@@ -19,8 +19,11 @@
 #define BACKOFF_MAX_MS	 30000
 #define BACKOFF_RESET_MS 60000 /* a program that ran this long starts over with the first one */
 
-#define DRAIN_TICK_MS  100
-#define DRAIN_QUIET_MS 1000 /* no packet of an old flow for so long: nobody is left */
+#define RETRY_MS 30000 /* between tries to end or to remove a machine */
+
+#define DRAIN_TICK_MS	   100
+#define DRAIN_QUIET_SHARE  5 /* no packet of an old flow for this share of kill_timeout: nobody */
+#define DRAIN_QUIET_MIN_MS 1000
 
 static void step_later(struct machine *machine, unsigned int after_ms);
 
@@ -63,6 +66,7 @@ struct machine *machine_find_prefix(
 
 const char *machine_state_name(const struct machine *machine)
 {
+	const struct machine_state_record *history = &machine->history;
 	static const char *const names[] = {
 		[STATE_UNKNOWN] = "created",
 		[STATE_CREATED] = "created",
@@ -74,6 +78,9 @@ const char *machine_state_name(const struct machine *machine)
 		[STATE_FAILED] = "failed",
 	};
 
+	/* Until it was looked at, what it was when the last daemon wrote about it. */
+	if (machine->state == STATE_UNKNOWN && history->event_count)
+		return history->events[history->event_count - 1].status;
 	return names[machine->state];
 }
 
@@ -127,7 +134,8 @@ void machine_close(struct machine *machine)
 			(control->machine_count - at) * sizeof(*control->machines));
 	}
 	machine->is_gone = true;
-	if (machine->pidfd >= 0) {
+	/* One that is closed already to be made anew lets go in watch_closed(). */
+	if (machine->pidfd >= 0 && !uv_is_closing((uv_handle_t *)&machine->watch)) {
 		unwatch(machine);
 		uv_close((uv_handle_t *)&machine->watch, handle_closed);
 	}
@@ -198,6 +206,14 @@ static void fail(struct machine *machine, const char *type, const char *sentence
 	machine_event(machine, type, "host", sentence);
 }
 
+/* For what has to work in the end: ended programs and removals are not given up. */
+static void fail_and_retry(struct machine *machine, const char *type, const char *sentence)
+{
+	fail(machine, type, sentence);
+	machine->must_retry = true;
+	step_later(machine, RETRY_MS);
+}
+
 static void notify(struct machine *machine)
 {
 	struct control *control = machine->control;
@@ -260,6 +276,14 @@ static void watch_program(struct machine *machine)
 	watch_closed((uv_handle_t *)&machine->watch);
 }
 
+/* After a crash; each one in a row waits twice as long. */
+static void restart_later(struct machine *machine)
+{
+	step_later(machine, machine->backoff_ms);
+	machine->backoff_ms =
+		machine->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : machine->backoff_ms * 2;
+}
+
 static void exited(struct machine *machine)
 {
 	const bool is_crash = machine->run.exit_code != 0;
@@ -282,11 +306,49 @@ static void exited(struct machine *machine)
 		machine_event(machine, "exit", "host", message);
 		return;
 	}
-	fail(machine, "exit", message);
 	machine->history.restarts++;
-	step_later(machine, machine->backoff_ms);
-	machine->backoff_ms =
-		machine->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : machine->backoff_ms * 2;
+	fail(machine, "exit", message);
+	restart_later(machine);
+}
+
+/* Looked at after its supervisor ended. */
+static void inspected(struct machine *machine, const struct machine_job *job)
+{
+	if (job->result < 0) {
+		/* Nothing is known; starting finds out, and takes over what runs. */
+		fail(machine, "exit", job->err.text);
+		restart_later(machine);
+	} else if (job->run.state == MACHINE_RUN_RUNNING) {
+		watch_program(machine);
+	} else if (job->run.state == MACHINE_RUN_ABSENT) {
+		fail(machine, "exit", "its program was taken away; it is started again");
+		restart_later(machine);
+	} else {
+		exited(machine);
+	}
+}
+
+/* The daemon that saw the program end wrote it down; what follows is as if it were still there. */
+static bool is_known_exit(const struct machine *machine)
+{
+	const struct machine_state_record *history = &machine->history;
+
+	return history->event_count && history->has_exit_code &&
+	       history->exit_code == machine->run.exit_code &&
+	       strcmp(history->events[history->event_count - 1].type, "exit") == 0;
+}
+
+static void exited_before(struct machine *machine)
+{
+	if (!is_known_exit(machine)) {
+		exited(machine);
+	} else if (machine->run.exit_code == 0) {
+		machine->has_finished = true;
+		set_state(machine, STATE_STOPPED);
+	} else {
+		set_state(machine, STATE_FAILED);
+		restart_later(machine);
+	}
 }
 
 /* Jobs */
@@ -299,7 +361,7 @@ static void started(struct machine *machine, const char *type)
 	set_state(machine, STATE_STARTED);
 	if (serve_machine(machine, &err) < 0) {
 		fail(machine, type, err.text);
-		step_later(machine, machine->backoff_ms);
+		restart_later(machine);
 		return;
 	}
 	watch_program(machine);
@@ -313,16 +375,19 @@ static void adopted(struct machine *machine, const struct machine_job *job)
 	machine->control->adopting--;
 	if (job->result < 0) {
 		fail(machine, "adopt", job->err.text);
+		restart_later(machine);
 	} else if (job->run.state == MACHINE_RUN_RUNNING && job->has_net) {
 		machine->started_ms = clock_now_ms();
 		set_state(machine, STATE_STARTED);
-		if (serve_machine(machine, &err) < 0)
+		if (serve_machine(machine, &err) < 0) {
 			fail(machine, "adopt", err.text);
-		else
+			restart_later(machine);
+		} else {
 			watch_program(machine);
+		}
 	} else if (job->run.state == MACHINE_RUN_EXITED && job->has_net &&
 		   machine->record->wish == WISH_STARTED) {
-		exited(machine);
+		exited_before(machine);
 	} else if (machine->record->kind == MACHINE_ATTACHED &&
 		   machine->record->wish == WISH_STARTED) {
 		fail(machine, "adopt",
@@ -345,8 +410,7 @@ static void removed(struct machine *machine)
 	serve_forget(machine);
 	change_delete_machine(&change, machine->record->id);
 	if (change_commit(control, &change, &err) < 0) {
-		fail(machine, "destroy", err.text);
-		step_later(machine, BACKOFF_MAX_MS);
+		fail_and_retry(machine, "destroy", err.text);
 		return;
 	}
 	log_info("machine", "app=%s machine=%s type=destroy state=destroyed", machine->record->app,
@@ -370,32 +434,29 @@ void machine_job_done(struct machine *machine, const struct machine_job *job)
 	case JOB_START:
 		if (job->result < 0) {
 			fail(machine, "start", job->err.text);
-			step_later(machine, machine->backoff_ms);
+			restart_later(machine);
 		} else {
 			started(machine, "start");
 		}
 		break;
 	case JOB_INSPECT:
-		if (job->result == 0 && job->run.state == MACHINE_RUN_RUNNING)
-			watch_program(machine);
-		else
-			exited(machine);
+		inspected(machine, job);
 		break;
 	case JOB_STOP:
 		if (job->result < 0) {
-			fail(machine, "stop", job->err.text);
-			step_later(machine, BACKOFF_MAX_MS);
+			fail_and_retry(machine, "stop", job->err.text);
 		} else {
-			machine->history.has_exit_code = true;
-			machine->history.exit_code = job->run.exit_code;
+			if (job->run.state == MACHINE_RUN_EXITED) {
+				machine->history.has_exit_code = true;
+				machine->history.exit_code = job->run.exit_code;
+			}
 			set_state(machine, STATE_STOPPED);
 			machine_event(machine, "stop", "user", NULL);
 		}
 		break;
 	case JOB_REMOVE:
 		if (job->result < 0) {
-			fail(machine, "destroy", job->err.text);
-			step_later(machine, BACKOFF_MAX_MS);
+			fail_and_retry(machine, "destroy", job->err.text);
 			break;
 		}
 		removed(machine);
@@ -406,8 +467,9 @@ void machine_job_done(struct machine *machine, const struct machine_job *job)
 	}
 	if (job->type != JOB_ADOPT)
 		serve(control);
-	notify(machine);
+	/* First the step, then who waits: what failed may be on its way to what is wanted now. */
 	machine_step(machine);
+	notify(machine);
 }
 
 void machine_adopt(struct machine *machine)
@@ -421,6 +483,14 @@ void machine_adopt(struct machine *machine)
 
 /* Leaving */
 
+/* Who gives machines more time to end has clients that are silent for longer. */
+static uint64_t drain_quiet_ms(const struct machine *machine)
+{
+	uint64_t share_ms = machine->record->kill_timeout_s * 1000ULL / DRAIN_QUIET_SHARE;
+
+	return share_ms > DRAIN_QUIET_MIN_MS ? share_ms : DRAIN_QUIET_MIN_MS;
+}
+
 static bool is_quiet(struct machine *machine, uint64_t now_ms)
 {
 	struct wherry_traffic traffic = {};
@@ -430,7 +500,7 @@ static bool is_quiet(struct machine *machine, uint64_t now_ms)
 		machine->drain_rx = traffic.rx_packets;
 		machine->drain_quiet_ms = now_ms;
 	}
-	return now_ms - machine->drain_quiet_ms >= DRAIN_QUIET_MS;
+	return now_ms - machine->drain_quiet_ms >= drain_quiet_ms(machine);
 }
 
 static void begin_drain(struct machine *machine)
@@ -477,7 +547,7 @@ static void leave(struct machine *machine, enum machine_state state, enum job_ty
 	serve_forget(machine);
 	serve(machine->control);
 	if (job_start(machine, job) < 0)
-		step_later(machine, BACKOFF_MAX_MS);
+		fail_and_retry(machine, "stop", "out of memory");
 	notify(machine);
 }
 
@@ -485,6 +555,7 @@ static void timer_fired(uv_timer_t *timer)
 {
 	struct machine *machine = timer->data;
 
+	machine->must_retry = false;
 	/* A failed one is tried again by what it is wanted to be. */
 	if (machine->state == STATE_FAILED && machine->record->wish == WISH_STARTED)
 		set_state(machine, STATE_STOPPED);
@@ -504,14 +575,15 @@ static void wish_started(struct machine *machine)
 	set_state(machine, STATE_STARTING);
 	if (job_start(machine, JOB_START) < 0) {
 		fail(machine, "start", "out of memory");
-		step_later(machine, machine->backoff_ms);
+		restart_later(machine);
 	}
 	notify(machine);
 }
 
 void machine_step(struct machine *machine)
 {
-	if (machine->is_busy || machine->state == STATE_UNKNOWN || machine->is_gone)
+	if (machine->is_busy || machine->state == STATE_UNKNOWN || machine->is_gone ||
+		machine->must_retry)
 		return;
 	switch (machine->record->wish) {
 	case WISH_STARTED:
@@ -521,13 +593,11 @@ void machine_step(struct machine *machine)
 		wish_started(machine);
 		break;
 	case WISH_STOPPED:
-		if (machine->state == STATE_STARTED)
+		/* What failed may still run, or in part. */
+		if (machine->state == STATE_STARTED || machine->state == STATE_FAILED)
 			leave(machine, STATE_STOPPING, JOB_STOP);
-		else if (machine->state == STATE_FAILED || machine->state == STATE_CREATED) {
-			uv_timer_stop(&machine->timer);
+		else if (machine->state == STATE_CREATED)
 			set_state(machine, STATE_STOPPED);
-			notify(machine);
-		}
 		break;
 	case WISH_DESTROYED:
 		if (machine->state != STATE_DESTROYING)

@@ -184,21 +184,64 @@ static void finish(struct rollout *rollout)
 
 /* PHASE_LEAVING */
 
+/* Nobody waits for what cannot be removed now; the machine itself goes on trying. */
 static void check_leaving(struct rollout *rollout)
 {
-	for (size_t i = 0; i < rollout->leaving_count; i++)
-		if (machine_find(rollout->control, rollout->leaving[i]))
+	const struct machine *stuck = NULL;
+	struct err err;
+
+	for (size_t i = 0; i < rollout->leaving_count; i++) {
+		const struct machine *machine = machine_find(rollout->control, rollout->leaving[i]);
+
+		if (machine && !machine->must_retry)
 			return;
+		if (machine)
+			stuck = machine;
+	}
+	if (stuck) {
+		err_set(&err, -EIO, "machine %s could not be removed and is tried again: %s",
+			stuck->record->id, stuck->failure ? stuck->failure : "failed");
+		if (rollout->kind == ROLLOUT_DESTROY) {
+			fail(rollout, "failed", err.text);
+			return;
+		}
+		api_stream_warning(rollout->stream, "%s", err.text);
+	}
 	finish(rollout);
+}
+
+/*
+ * Whether all new machines are still there and up: while the later ones came up, the first may have
+ * crashed or been destroyed.
+ */
+static int check_fresh(const struct rollout *rollout, struct err *err)
+{
+	for (size_t i = 0; i < rollout->fresh_count; i++) {
+		const struct machine *machine =
+			machine_find(rollout->control, rollout->fresh[i].id);
+
+		if (!machine || machine->record->wish != WISH_STARTED)
+			return err_set(err, -ECANCELED,
+				"machine %s was taken away while others came up",
+				rollout->fresh[i].id);
+		if (machine->state != STATE_STARTED)
+			return err_set(err, -EIO, "machine %s did not stay up: %s",
+				rollout->fresh[i].id,
+				machine->failure ? machine->failure : "its program ended");
+	}
+	return 0;
 }
 
 /* The transaction that turns everything over. */
 static int commit(struct rollout *rollout, struct err *err)
 {
 	struct control *control = rollout->control;
+	_free_ enum machine_wish *wishes = calloc(rollout->leaving_count + 1, sizeof(*wishes));
 	struct change change = {};
 	int r;
 
+	if (!wishes)
+		return err_errno(err, -ENOMEM, "cannot write to the catalog");
 	if (rollout->release) {
 		rollout->record->release = rollout->release->number;
 		change_put_release(&change, rollout->release);
@@ -215,6 +258,7 @@ static int commit(struct rollout *rollout, struct err *err)
 		struct machine *machine = machine_find(control, rollout->leaving[i]);
 
 		if (machine) {
+			wishes[i] = machine->record->wish;
 			machine->record->wish = WISH_DESTROYED;
 			change_put_machine(&change, machine->record);
 		}
@@ -228,7 +272,7 @@ static int commit(struct rollout *rollout, struct err *err)
 		struct machine *machine = machine_find(control, rollout->leaving[i]);
 
 		if (machine)
-			machine->record->wish = WISH_STARTED;
+			machine->record->wish = wishes[i];
 	}
 	return r;
 }
@@ -239,6 +283,10 @@ static void turn_over(struct rollout *rollout)
 	struct app *app = catalog_find_app(control, rollout->app_name);
 	struct err err;
 
+	if (check_fresh(rollout, &err) < 0) {
+		fail(rollout, "failed", err.text);
+		return;
+	}
 	if (commit(rollout, &err) < 0) {
 		fail(rollout, "unavailable", err.text);
 		return;
@@ -452,6 +500,8 @@ bool rollout_is_active(const struct control *control, const struct app *app)
 static int take_ips(struct rollout *rollout, struct err *err)
 {
 	struct control *control = rollout->control;
+	struct app *app = catalog_find_app(control, rollout->app_name);
+	const unsigned int last_release = app->record->last_release;
 	struct change change = {};
 	char text[ADDR_TEXT_LEN];
 	int r;
@@ -460,14 +510,14 @@ static int take_ips(struct rollout *rollout, struct err *err)
 		change_put_ip(&change, rollout->new_ips[i]);
 	/* A number is given once, whatever becomes of the release. */
 	if (rollout->release) {
-		struct app *app = catalog_find_app(control, rollout->app_name);
-
 		app->record->last_release = rollout->release->number;
 		change_put_app(&change, app->record);
 	}
 	r = change_commit(control, &change, err);
-	if (r < 0)
+	if (r < 0) {
+		app->record->last_release = last_release;
 		return r;
+	}
 	if (rollout->new_ip_count)
 		api_stream_progress(rollout->stream, "Provisioning ips for %s", rollout->app_name);
 	for (size_t i = 0; i < rollout->new_ip_count; i++) {
@@ -511,7 +561,9 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 	rollout->app_name = strdup(request->app->record->name);
 	r = rollout->app_name ? rollout_plan(rollout, request, code, err)
 			      : err_errno(err, -ENOMEM, "cannot begin");
-	if (r < 0) {
+	if (r < 0 || request->is_dry) {
+		if (r == 0)
+			api_reply_json(req, 200, json_object());
 		free_rollout(rollout);
 		return r;
 	}
@@ -542,7 +594,11 @@ void rollouts_free(struct control *control)
 		struct rollout *rollout = control->rollouts;
 
 		api_stream_fail(take_ptr(rollout->stream), 503, "unavailable",
-			"wherryd is being stopped; ask again", NULL);
+			rollout->phase == PHASE_UP
+				? "wherryd is being stopped; nothing was changed, ask again"
+				: "wherryd is being stopped; the change is made, and what is left "
+				  "of the machines of before goes when it is back",
+			NULL);
 		end(rollout);
 	}
 }

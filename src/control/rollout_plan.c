@@ -101,6 +101,10 @@ static int set_counts(struct rollout *rollout, json_t *counts, const char **code
 	const char *group;
 	json_t *count;
 
+	if (counts && !json_is_object(counts)) {
+		err_set(err, -EINVAL, "\"counts\" is an object such as {\"app\": 2}");
+		return refuse(code, "invalid_request", -EINVAL);
+	}
 	json_object_foreach(counts, group, count)
 	{
 		if (!config || !config_has_group(config, group)) {
@@ -153,6 +157,29 @@ static bool is_of_rollout(const struct rollout *rollout, const struct machine *m
 	       (machine->record->is_managed || rollout->kind == ROLLOUT_DESTROY);
 }
 
+/* Keeps @wanted machines of the group, those that work first, and lets the others go. */
+static int plan_scale(
+	struct rollout *rollout, const char *group, unsigned int wanted, unsigned int *kept)
+{
+	const struct control *control = rollout->control;
+	int r = 0;
+
+	for (int works = 1; works >= 0; works--)
+		for (size_t i = 0; i < control->machine_count && r == 0; i++) {
+			const struct machine *machine = control->machines[i];
+
+			if (!is_of_rollout(rollout, machine) ||
+				(machine->state == STATE_STARTED) != works ||
+				strcmp(machine->record->group, group) != 0)
+				continue;
+			if (*kept < wanted)
+				++*kept;
+			else
+				r = add_leaving(rollout, machine->record->id);
+		}
+	return r;
+}
+
 /* A deploy and the end of an app replace every machine; scale keeps as many as are wanted. */
 static int plan_machines(struct rollout *rollout)
 {
@@ -168,24 +195,15 @@ static int plan_machines(struct rollout *rollout)
 		const char *group = config->groups[g].name;
 		unsigned int wanted = app_record_count(rollout->record, group), kept = 0;
 
-		for (size_t i = 0; i < control->machine_count && r == 0; i++) {
-			const struct machine *machine = control->machines[i];
-
-			if (rollout->kind != ROLLOUT_SCALE || !is_of_rollout(rollout, machine) ||
-				strcmp(machine->record->group, group) != 0)
-				continue;
-			if (kept < wanted)
-				kept++;
-			else
-				r = add_leaving(rollout, machine->record->id);
-		}
+		if (rollout->kind == ROLLOUT_SCALE && r == 0)
+			r = plan_scale(rollout, group, wanted, &kept);
 		for (; kept < wanted && r == 0; kept++)
 			r = add_fresh(rollout, group);
 	}
 	return r;
 }
 
-/* Addresses of the app that are only planned count as well: they are put in for the check. */
+/* Addresses that are only planned are the app's alone or shared, and need no check. */
 static int check_claims(struct rollout *rollout, const struct app *app, struct err *err)
 {
 	return rollout->config ? serve_check_claims(rollout->control, app, rollout->config, err)
@@ -204,7 +222,7 @@ static int check_request(struct rollout *rollout, const struct rollout_request *
 			app->record->name);
 		return refuse(code, "conflict", -EBUSY);
 	}
-	if (request->kind == ROLLOUT_DEPLOY && !request->image) {
+	if (request->kind == ROLLOUT_DEPLOY && !request->image && !request->is_dry) {
 		err_set(err, -EINVAL,
 			"there is no image to deploy; give one, or a directory with a "
 			"Dockerfile");

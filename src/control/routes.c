@@ -217,7 +217,7 @@ void routes_begin(struct control *control, struct rollout_request *request, stru
 static void deploy(struct api_request *req, void *arg)
 {
 	static const char *const known[] = {
-		"config", "file_name", "image", "counts", "allocate_v4", NULL};
+		"config", "file_name", "image", "counts", "allocate_v4", "dry_run", NULL};
 	_cleanup_(rollout_request_clear) struct rollout_request request = {
 		.kind = ROLLOUT_DEPLOY,
 		.app = routes_app(arg, req),
@@ -239,6 +239,7 @@ static void deploy(struct api_request *req, void *arg)
 		request.image = request.config->build_image;
 	request.counts = json_object_get(body, "counts");
 	request.allocate_v4 = json_is_true(json_object_get(body, "allocate_v4"));
+	request.is_dry = json_is_true(json_object_get(body, "dry_run"));
 	routes_begin(arg, &request, req);
 }
 

@@ -7,6 +7,7 @@
  *     --df            send with DF; --fragment: without, whatever the path MTU
  *     --no-checksum   UDP checksum zero (SO_NO_CHECK)
  *     --segment N     one send of SIZE bytes that leaves as datagrams of N (UDP_SEGMENT)
+ *     --segments-back N  SIZE bytes are sent as one and come back as datagrams of N
  *     --options KIND  IP options: nop, record-route, timestamp
  *     --burst N       N datagrams of each size at once
  *     --from A:P      the source
@@ -27,7 +28,7 @@
 
 static struct {
 	struct sockaddr_in to, from;
-	unsigned int segment_bytes, burst, flows, timeout_ms;
+	unsigned int segment_bytes, back_bytes, burst, flows, timeout_ms;
 	const char *ip_options, *text;
 	bool has_df, fragments, has_no_checksum, takes_any;
 } options = {.burst = 1, .timeout_ms = 2000};
@@ -191,11 +192,12 @@ static int echo(int fd, size_t len)
 	return r;
 }
 
-/* One send that leaves as several datagrams; each of them comes back by itself. */
+/* One send whose answer is several datagrams, whichever end cuts it. */
 static int echo_segments(int fd, size_t len)
 {
 	static unsigned char data[UDP_LARGEST + 1], back[UDP_LARGEST + 1];
-	size_t segment = options.segment_bytes, count = (len + segment - 1) / segment;
+	size_t segment = options.segment_bytes ? options.segment_bytes : options.back_bytes;
+	size_t count = (len + segment - 1) / segment;
 	uint64_t end_ms = now_ms() + options.timeout_ms;
 	int r;
 
@@ -272,6 +274,7 @@ static void parse_options(int argc, char **argv)
 	static const struct option long_options[] = {{"df", no_argument, NULL, 'd'},
 		{"fragment", no_argument, NULL, 'f'}, {"no-checksum", no_argument, NULL, 'n'},
 		{"segment", required_argument, NULL, 's'},
+		{"segments-back", required_argument, NULL, 'B'},
 		{"options", required_argument, NULL, 'o'}, {"burst", required_argument, NULL, 'b'},
 		{"from", required_argument, NULL, 'F'}, {"text", required_argument, NULL, 't'},
 		{"any-answer", no_argument, NULL, 'a'}, {"timeout", required_argument, NULL, 'T'},
@@ -291,6 +294,9 @@ static void parse_options(int argc, char **argv)
 			break;
 		case 's':
 			options.segment_bytes = (unsigned int)parse_number(optarg, 65535);
+			break;
+		case 'B':
+			options.back_bytes = (unsigned int)parse_number(optarg, 65535);
 			break;
 		case 'o':
 			options.ip_options = optarg;
@@ -335,7 +341,8 @@ int main(int argc, char **argv)
 	for (int i = optind; r == 0 && i < argc; i++) {
 		size_t len = parse_number(argv[i], UDP_LARGEST);
 
-		r = options.segment_bytes ? echo_segments(fd, len) : echo(fd, len);
+		r = options.segment_bytes || options.back_bytes ? echo_segments(fd, len)
+								: echo(fd, len);
 		if (r)
 			fprintf(stderr, "%zu bytes: failed with %d\n", len, r);
 	}
