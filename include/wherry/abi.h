@@ -159,12 +159,6 @@ enum wherry_pool {
 	WHERRY_POOL_HOST = 2,	/* the host's own address: they do */
 };
 
-struct wherry_config {
-	__u32 public_ifindex; /* for what leaves without a flow */
-	__u32 zero;
-};
-_Static_assert(sizeof(struct wherry_config) == 8, "no holes");
-
 struct wherry_traffic {
 	__u64 rx_packets, rx_bytes; /* to the machine, through the fabric */
 	__u64 tx_packets, tx_bytes; /* from it */

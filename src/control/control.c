@@ -75,8 +75,6 @@ static int setup_public(struct control *control, struct err *err)
 	if (r == 0)
 		r = fabric_set_pools(control->fabric, pools, pool_count, err);
 	if (r == 0)
-		r = fabric_set_public(control->fabric, control->public.ifindex, err);
-	if (r == 0)
 		r = fabric_attach_accept(control->fabric, err);
 	/* The loopback device: clients on the host itself. */
 	if (r == 0)

@@ -154,6 +154,8 @@ static int enter_namespaces(const struct init_spec *spec, struct err *err)
 {
 	_close_ int netns = open(spec->netns, O_RDONLY | O_CLOEXEC);
 
+	/* The daemon may be protected from the OOM killer; the app must not inherit that. */
+	file_set("/proc/self/oom_score_adj", "0", NULL);
 	if (netns < 0)
 		return err_errno(err, -errno, "cannot open the network namespace %s", spec->netns);
 	if (setns(netns, CLONE_NEWNET) < 0)
