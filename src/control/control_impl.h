@@ -270,7 +270,8 @@ json_t *view_machine(const struct machine *machine);
 json_t *view_services(const struct control *control, const struct app *app);
 json_t *view_counters(const struct control *control);
 json_t *view_info(const struct control *control);
-json_t *view_doctor(const struct control *control);
+/* Path of its network namespace; the caller frees. */
+char *view_netns_path(const struct machine *machine);
 
 /* routes.c, routes_machines.c */
 

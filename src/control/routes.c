@@ -61,11 +61,6 @@ static void get_info(struct api_request *req, void *arg)
 	api_reply_json(req, 200, view_info(arg));
 }
 
-static void get_doctor(struct api_request *req, void *arg)
-{
-	api_reply_json(req, 200, view_doctor(arg));
-}
-
 static void get_counters(struct api_request *req, void *arg)
 {
 	api_reply_json(req, 200, view_counters(arg));
@@ -395,7 +390,7 @@ static void release_ip(struct api_request *req, void *arg)
 
 const struct api_route control_routes[] = {
 	{"GET", "/v1/info", get_info},
-	{"GET", "/v1/doctor", get_doctor},
+	{"GET", "/v1/doctor", routes_doctor},
 	{"GET", "/v1/counters", get_counters},
 	{"GET", "/v1/apps", list_apps},
 	{"POST", "/v1/apps", create_app},
