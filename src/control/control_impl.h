@@ -154,9 +154,6 @@ int catalog_add_ip(struct control *control, struct ip_record *record); /* takes 
 void catalog_remove_ip(struct control *control, struct ip_record *record);
 /* Makes @release current; takes over both. */
 void app_set_release(struct app *app, struct release_record *release, struct app_config *config);
-/* Splits a command line as a shell does words, quotes and backslashes. -EINVAL: open quote. */
-int command_split(const char *text, struct strings *out);
-void strings_clear(struct strings *strings);
 
 /* addresses.c */
 

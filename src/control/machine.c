@@ -435,6 +435,10 @@ void machine_job_done(struct machine *machine, const struct machine_job *job)
 		if (job->result < 0) {
 			fail(machine, "start", job->err.text);
 			restart_later(machine);
+		} else if (job->run.state == MACHINE_RUN_EXITED) {
+			/* Sooner than it could be looked at. */
+			machine->started_ms = clock_now_ms();
+			exited(machine);
 		} else {
 			started(machine, "start");
 		}

@@ -100,7 +100,7 @@ static void fail(struct rollout *rollout, const char *code, const char *sentence
 	char text[sizeof(((struct err *)0)->text) + 64];
 
 	if (app && app->record->release && rollout->kind == ROLLOUT_DEPLOY)
-		snprintf(text, sizeof(text), "%s; release %u goes on serving", sentence,
+		snprintf(text, sizeof(text), "%s; release v%u goes on serving", sentence,
 			app->record->release);
 	else
 		snprintf(text, sizeof(text), "%s", sentence);

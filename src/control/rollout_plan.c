@@ -6,6 +6,8 @@
  */
 #include "control/rollout_impl.h"
 
+#include "model/command.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
