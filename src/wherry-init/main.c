@@ -12,6 +12,7 @@
  * machine never runs unseen.
  */
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "machine/init_root.h"
 #include "machine/init_spec.h"
