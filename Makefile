@@ -142,8 +142,11 @@ check:
 	$(MAKE) $(jobs) SANITIZE=1 BUILD=build/sanitize all unit-tests bpf-tests
 	$(MAKE) --no-print-directory run-tests
 
+lint:
+	tests/lint
+
 run-tests:
-	tests/run $(patsubst %,build/sanitize/%,$(patsubst %.c,%,$(wildcard tests/unit/*/*.c)) \
+	tests/run tests/lint $(patsubst %,build/sanitize/%,$(patsubst %.c,%,$(wildcard tests/unit/*/*.c)) \
 		$(filter-out $(bpf_helpers:$(BUILD)/%.o=%),$(patsubst %.c,%,$(wildcard tests/bpf/*.c)))) \
 		$(sort $(wildcard tests/e2e/*.sh))
 
@@ -190,4 +193,4 @@ clean:
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all clean unit-tests bpf-tests bench bench-tools test-tools check run-tests demo man install
+.PHONY: all clean unit-tests bpf-tests bench bench-tools test-tools check run-tests lint demo man install

@@ -243,7 +243,7 @@ struct rollout_request {
 	const char *image;
 	json_t *counts; /* {GROUP: N}, or NULL */
 	bool allocate_v4;
-	bool is_dry; /* only say whether it would be refused */
+	bool is_dry;			/* only say whether it would be refused */
 	struct machine_record *machine; /* ROLLOUT_RUN: what to make; taken over */
 };
 
