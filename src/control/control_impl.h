@@ -7,6 +7,7 @@
  *   addresses.c  which address is whose
  *   machine.c    one machine: from what is wanted to what is
  *   jobs.c       the blocking part of that, in workers
+ *   public.c     the public interface, and the host's network around it
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
  *   views.c      the documents of the API
@@ -114,6 +115,7 @@ struct control {
 	struct waiter *waiters;
 	unsigned int adopting; /* machines that are STATE_UNKNOWN */
 	bool is_ready;
+	bool is_public_lost;
 	void (*ready_fn)(void *arg);
 	void *ready_arg;
 	int link_fd;
@@ -210,6 +212,15 @@ struct machine_job {
 int job_start(struct machine *machine, enum job_type type);
 int machine_spec_build(const struct machine *machine, struct machine_spec *out);
 char *machine_dir(const struct control *control, const char *id);
+
+/* public.c */
+
+/* Finds the public interface and sets the host's network up for it; at the start, and again. */
+int public_setup(struct control *control, struct err *err);
+/* Clients' packets come in from here on. */
+int public_attach(struct control *control, struct err *err);
+int public_watch(struct control *control, struct err *err);
+void public_close(struct control *control);
 
 /* serve.c */
 
