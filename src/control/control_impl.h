@@ -5,6 +5,7 @@
  *
  *   catalog.c    the catalog in memory, and changes to it
  *   addresses.c  which address is whose
+ *   machine_list.c  the machines by id, and their memory
  *   machine.c    one machine: from what is wanted to what is
  *   jobs.c       the blocking part of that, in workers
  *   public.c     the public interface, and the host's network around it
@@ -170,7 +171,10 @@ struct addr network_gateway(const struct prefix *network);
 struct addr network_primary(const struct prefix *network);
 struct addr network_service(const struct prefix *network);
 
-/* machine.c */
+/* machine_list.c */
+
+/* Before the first restart of a program that crashed; it doubles from there. */
+#define MACHINE_BACKOFF_FIRST_MS 500
 
 struct machine *machine_find(const struct control *control, const char *id);
 /* By any unique prefix of the id. NULL with *@matches 0 or more than 1. */
@@ -178,12 +182,16 @@ struct machine *machine_find_prefix(
 	const struct control *control, const char *prefix, size_t *matches);
 /* Takes @record over and starts to make it so. */
 int machine_add(struct control *control, struct machine_record *record, struct machine **out);
-/* Reads the wish again and acts on it; to be called after every change of the record. */
-void machine_step(struct machine *machine);
-void machine_adopt(struct machine *machine);
 void machine_close(struct machine *machine);
 void machine_hold(struct machine *machine);
 void machine_release(struct machine *machine);
+void machine_unwatch(struct machine *machine);
+
+/* machine.c */
+
+/* Reads the wish again and acts on it; to be called after every change of the record. */
+void machine_step(struct machine *machine);
+void machine_adopt(struct machine *machine);
 /* Called by jobs.c in the loop. */
 struct machine_job;
 void machine_job_done(struct machine *machine, const struct machine_job *job);
