@@ -332,17 +332,23 @@ static const char *group_command(const struct app_config *config, const char *gr
 	return "";
 }
 
-static struct machine_record *managed_machine(const struct rollout *rollout)
+/* The release that the rollout's machines belong to: its own or the current one. NULL: none yet. */
+static const struct release_record *release_of(const struct rollout *rollout)
 {
 	const struct app *app = catalog_find_app(rollout->control, rollout->app_name);
-	const struct release_record *release = rollout->release ? rollout->release : app->release;
+
+	return rollout->release ? rollout->release : app->release;
+}
+
+static struct machine_record *managed_machine(const struct rollout *rollout)
+{
+	const struct release_record *release = release_of(rollout);
 	struct machine_record *record = calloc(1, sizeof(*record));
 
 	if (!record)
 		return NULL;
 	record->kind = MACHINE_IMAGE;
 	record->is_managed = true;
-	record->release = release->number;
 	record->image = strdup(release->image);
 	return record;
 }
@@ -351,6 +357,7 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	struct machine_record **out, struct err *err)
 {
 	const struct app_config *config = rollout_config(rollout);
+	const struct release_record *release = release_of(rollout);
 	_cleanup_(machine_record_freep) struct machine_record *record =
 		rollout->template ? take_ptr(rollout->template) : managed_machine(rollout);
 	int r;
@@ -359,6 +366,7 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 		return err_errno(err, -ENOMEM, "cannot make a machine");
 	new_machine_id(rollout->control, record->id);
 	record->private_v6 = private_address(record->id);
+	record->release = release ? release->number : 0;
 	record->wish = WISH_STARTED;
 	record->is_held = true;
 	record->kill_signal = config ? config->kill_signal : SIGINT;
