@@ -130,7 +130,7 @@ _Static_assert(sizeof(struct wherry_fragment) == 24, "no holes");
 /* Reassembly gives up after this; a fragment id may mean another datagram then (RFC 791, 6.3). */
 #define WHERRY_FRAGMENT_LIFE_NS 30000000000ULL
 
-/* A flow that a machine opened from its service address, at a port that no service declares. */
+/* A flow that a machine opened from its service address. */
 struct wherry_outflow_key {
 	__be32 public_addr;
 	__be32 remote;
