@@ -123,13 +123,14 @@ bench:
 	$(MAKE) bench-tools
 	bench/run udp
 
-# Programs that end-to-end tests run: tests/lib/NAME.c with a main().
+# Programs that end-to-end tests run: tests/lib/NAME.c with a main(). Static, because they run in
+# images FROM scratch, too.
 test_tools := $(patsubst %.c,$(BUILD)/%,$(shell grep -l '^int main' tests/lib/*.c))
 
 $(test_tools): $(BUILD)/%: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE $< -o $@
+	$(Q)$(CC) -std=gnu17 -O2 -g $(CWARN) -D_GNU_SOURCE -static $< -o $@
 
 test-tools: $(test_tools)
 

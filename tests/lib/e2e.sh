@@ -19,7 +19,7 @@ set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 test_name=$(basename "$0" .sh)
 lab="t-$test_name"
-build=${BUILD:-$here/build}
+build=$(realpath -m "${BUILD:-$here/build}")
 export PATH="$build:$here/build:$PATH"
 export NO_COLOR=1
 work=$(mktemp -d "/tmp/wherry-$test_name.XXXXXX")
