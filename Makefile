@@ -99,26 +99,99 @@ $(bpf_tests): $(BUILD)/%: $(BUILD)/%.o $(bpf_helpers) $(lib)
 
 bpf-tests: $(bpf_tests)
 
-# Programs of the end-to-end tests: end programs of one file each, with nothing of the project in
-# them. udpload is the bench's and does the paced echoes.
-test_tools  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/lib/*.c))
-udpload_src := $(addprefix bench/,udpload.c load.c udp_client.c udp_server.c)
+# Benchmarks; see bench/README.md.
+bench_tools := $(BUILD)/bench/udpload $(BUILD)/bench/floor $(BUILD)/bench/floor.bpf.o
+
+$(BUILD)/bench/udpload: $(addprefix $(BUILD)/bench/,load.o udpload.o udp_server.o udp_client.o)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
+
+$(BUILD)/bench/floor: $(BUILD)/bench/floor.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -lbpf -o $@
+
+$(BUILD)/bench/floor.bpf.o: bench/floor.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$<)
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Ibench \
+		-idirafter /usr/include/$(shell gcc -print-multiarch) -c $< -o $@
+
+bench-tools: all $(bench_tools)
+
+bench:
+	packaging/install-deps build run bench
+	$(MAKE) bench-tools
+	bench/run udp
+
+# Programs that end-to-end tests run: tests/lib/NAME.c with a main(). Static, because they run in
+# images FROM scratch, too.
+test_tools := $(patsubst %.c,$(BUILD)/%,$(shell grep -l '^int main' tests/lib/*.c))
 
 $(test_tools): $(BUILD)/%: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) -D_GNU_SOURCE -std=gnu17 -O2 -g $(CWARN) -MMD -MP -MF $@.d $< -o $@
+	$(Q)$(CC) -std=gnu17 -O2 -g $(CWARN) -D_GNU_SOURCE -static $< -o $@
 
-$(BUILD)/bench/udpload: $(udpload_src) bench/load.h
+test-tools: $(test_tools)
+
+# The commands. Sub-makes, because what was installed just before must be found.
+jobs := -j$(shell nproc)
+
+check:
+	packaging/install-deps build run test
+	$(MAKE) $(jobs) all test-tools bench-tools
+	$(MAKE) $(jobs) SANITIZE=1 BUILD=build/sanitize all unit-tests bpf-tests
+	$(MAKE) --no-print-directory run-tests
+
+lint:
+	tests/lint
+
+run-tests:
+	tests/run tests/lint $(patsubst %,build/sanitize/%,$(patsubst %.c,%,$(wildcard tests/unit/*/*.c)) \
+		$(filter-out $(bpf_helpers:$(BUILD)/%.o=%),$(patsubst %.c,%,$(wildcard tests/bpf/*.c)))) \
+		$(sort $(wildcard tests/e2e/*.sh))
+
+demo:
+	packaging/install-deps build run test
+	$(MAKE) $(jobs) all
+	examples/demo
+
+# Installing. DESTDIR is for packagers.
+PREFIX  ?= /usr
+mandir  := $(PREFIX)/share/man
+pages   := $(patsubst man/%.scd,$(BUILD)/man/%,$(wildcard man/*.scd)) $(BUILD)/man/wherry.1
+
+$(BUILD)/man/wherry.1: $(BUILD)/wherry
 	@mkdir -p $(@D)
-	$(call say,CC,$@)
-	$(Q)$(CC) -D_GNU_SOURCE -std=gnu17 -O2 -g $(CWARN) $(udpload_src) -o $@
+	$(Q)$(BUILD)/wherry man | scdoc > $@
 
-test-tools: $(test_tools) $(BUILD)/bench/udpload
+$(BUILD)/man/%: man/%.scd
+	@mkdir -p $(@D)
+	$(Q)scdoc < $< > $@
+
+man: $(pages)
+
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/wherry \
+		$(DESTDIR)/etc/wherry $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(BUILD)/wherry $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BUILD)/wherryd $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILD)/wherry-init $(DESTDIR)$(PREFIX)/libexec/wherry/
+	install -m 644 packaging/wherryd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	test -e $(DESTDIR)/etc/wherry/wherryd.toml || \
+		install -m 644 packaging/wherryd.toml $(DESTDIR)/etc/wherry/wherryd.toml
+	for page in $(pages); do section=$${page##*.}; \
+		install -D -m 644 $$page $(DESTDIR)$(mandir)/man$$section/$${page##*/} || exit 1; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BUILD)/wherry completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wherry
+	$(BUILD)/wherry completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_wherry
+	$(BUILD)/wherry completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/wherry.fish
 
 clean:
 	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all clean unit-tests bpf-tests test-tools
+.PHONY: all clean unit-tests bpf-tests bench bench-tools test-tools check run-tests lint demo man install

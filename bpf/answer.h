@@ -8,7 +8,11 @@
 
 #include "deliver.h"
 
+/* How long a next hop may be used before the routes are asked again. */
+#define NEXT_HOP_LIFE_NS 100000000ULL
+
 struct way_out {
+	struct wherry_flow *flow; /* NULL: no flow says so */
 	__be32 public_addr;
 	__u32 ifindex;
 	enum wherry_via via;
@@ -20,17 +24,17 @@ struct way_out {
  * which redirected packets do not meet.
  */
 static __always_inline bool find_route(
-	struct __sk_buff *skb, __be32 saddr, __be32 daddr, struct way_out *out)
+	struct __sk_buff *skb, __be32 saddr, const struct packet *packet, struct way_out *out)
 {
 	struct bpf_fib_lookup fib = {
 		.family = 2, /* AF_INET */
 		.l4_protocol = IPPROTO_UDP,
 		.ipv4_src = saddr,
-		.ipv4_dst = daddr,
-		.ifindex = skb->ifindex,
+		.ipv4_dst = packet->daddr,
+		.ifindex = packet->ifindex,
 	};
 
-	if (is_public(daddr)) {
+	if (is_public(packet->daddr)) {
 		out->via = WHERRY_VIA_FABRIC;
 		return true;
 	}
@@ -80,10 +84,60 @@ static __always_inline bool find_answer(struct wherry_machine *machine, __be32 c
 
 	if (!flow)
 		return false;
+	out->flow = flow;
 	out->public_addr = flow->public_addr;
 	out->ifindex = flow->ifindex;
 	out->via = flow->via;
 	return true;
+}
+
+/* Asks the routes for the next hop to the client and remembers it. */
+static __always_inline void learn_next_hop(struct __sk_buff *skb, struct wherry_flow *flow,
+	const struct packet *packet, __u32 out_ifindex, __u64 now_ns)
+{
+	struct bpf_fib_lookup fib = {
+		.family = 2, /* AF_INET */
+		.l4_protocol = IPPROTO_UDP,
+		.ipv4_src = packet->saddr,
+		.ipv4_dst = packet->daddr,
+		.ifindex = out_ifindex,
+	};
+
+	if (l2_len != ETH_HLEN || bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_OUTPUT) !=
+					  BPF_FIB_LKUP_RET_SUCCESS)
+		return;
+	__builtin_memcpy(flow->next_hop_mac, fib.dmac, ETH_ALEN);
+	__builtin_memcpy(flow->source_mac, fib.smac, ETH_ALEN);
+	flow->next_hop_ns = now_ns;
+}
+
+/*
+ * To the next hop. The kernel's own way, bpf_redirect_neigh(), looks up route and neighbour for
+ * every packet; what it found is good for NEXT_HOP_LIFE_NS, and then a packet goes that way again,
+ * which also keeps the neighbour's entry in use, and so probed.
+ */
+static __always_inline int send_to_next_hop(
+	struct __sk_buff *skb, const struct packet *packet, const struct way_out *out)
+{
+	struct wherry_flow *flow = out->flow;
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	struct ethhdr *eth;
+
+	/* clang must not trade the test for one that the verifier cannot follow. */
+	asm volatile("" : "+r"(flow));
+	if (!flow)
+		return bpf_redirect_neigh(out->ifindex, NULL, 0, 0);
+	if (now_ns - flow->next_hop_ns >= NEXT_HOP_LIFE_NS) {
+		learn_next_hop(skb, flow, packet, out->ifindex, now_ns);
+		return bpf_redirect_neigh(out->ifindex, NULL, 0, 0);
+	}
+	reload(skb);
+	eth = (void *)(long)skb->data;
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return drop(WHERRY_MALFORMED);
+	__builtin_memcpy(eth->h_dest, flow->next_hop_mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, flow->source_mac, ETH_ALEN);
+	return bpf_redirect(out->ifindex, 0);
 }
 
 /* Straight to a machine that is a client by its own address. */
@@ -103,7 +157,7 @@ static __always_inline int send_out(struct __sk_buff *skb, enum packet_kind kind
 {
 	switch (out->via) {
 	case WHERRY_VIA_NEIGHBOUR:
-		return bpf_redirect_neigh(out->ifindex, NULL, 0, 0);
+		return send_to_next_hop(skb, packet, out);
 	case WHERRY_VIA_STACK:
 		return leave(WHERRY_TO_HOST);
 	default:
@@ -128,7 +182,7 @@ static __always_inline int answer_udp(
 
 	if (!find_answer(machine, packet->daddr, packet->dport, packet->sport, &out)) {
 		if (packet->saddr != machine->service || !machine->public_addr ||
-			!find_route(skb, machine->public_addr, packet->daddr, &out))
+			!find_route(skb, machine->public_addr, packet, &out))
 			return own_traffic(skb, PACKET_UDP, packet);
 		out.public_addr = machine->public_addr;
 		learn_outflow(machine, index, packet);
@@ -184,6 +238,8 @@ static __always_inline int answer_icmp(
 	if (!find_answer(machine, packet->quoted_saddr, packet->quoted_sport, packet->quoted_dport,
 		    &out))
 		return own_traffic(skb, PACKET_ICMP_ERROR, packet);
+	if (packet->daddr != packet->quoted_saddr)
+		out.flow = NULL; /* not to the client: its next hop is another's */
 	if (rewrite_quoted(skb, packet, offsetof(struct iphdr, daddr), packet->quoted_daddr,
 		    out.public_addr) < 0 ||
 		rewrite_ip(skb, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)

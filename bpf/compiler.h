@@ -22,5 +22,13 @@
 /* clang folds loads of skb->data over helper calls that move the packet; this stops it. */
 #define reload(skb) asm volatile("" : "+r"(skb))
 
+/* Loads a field of the context once: a folded load of it is another form the verifier refuses. */
+#define load_once(field)                                                                           \
+	({                                                                                         \
+		typeof(field) value_ = (field);                                                    \
+		asm volatile("" : "+r"(value_));                                                   \
+		value_;                                                                            \
+	})
+
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

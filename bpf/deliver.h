@@ -26,6 +26,7 @@ struct target {
 struct conversation {
 	__be32 client, addr;
 	__be16 client_port, port;
+	__u32 ifindex; /* where it came in */
 };
 
 /*
@@ -60,20 +61,28 @@ static __always_inline __be32 learn_flow(struct __sk_buff *skb, struct wherry_ma
 	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	struct wherry_flow fresh = {
 		.public_addr = talk->addr,
-		.ifindex = skb->ifindex,
+		.ifindex = talk->ifindex,
 		.via = via,
 		.seen_ns = now_ns,
 	};
 
 	if (likely(flow && now_ns - flow->seen_ns < BIND_LIFE_NS &&
-		    flow->public_addr == talk->addr && flow->ifindex == skb->ifindex &&
+		    flow->public_addr == talk->addr && flow->ifindex == talk->ifindex &&
 		    flow->via == via))
 		return flow->local_addr;
 	fresh.local_addr = find_local_addr(skb, machine, talk);
-	if (flow)
-		*flow = fresh;
-	else
+	if (!flow) {
 		bpf_map_update_elem(&wherry_flows, key, &fresh, BPF_ANY);
+		return fresh.local_addr;
+	}
+	/* In place, and not the next hop, which is the answers' to write. */
+	if (flow->ifindex != fresh.ifindex)
+		flow->next_hop_ns = 0;
+	flow->public_addr = fresh.public_addr;
+	flow->local_addr = fresh.local_addr;
+	flow->ifindex = fresh.ifindex;
+	flow->via = fresh.via;
+	flow->seen_ns = now_ns;
 	return fresh.local_addr;
 }
 
@@ -185,7 +194,7 @@ static __always_inline struct wherry_fragment_key fragment_key(
 		.daddr = packet->daddr,
 		.id = packet->id,
 		.protocol = IPPROTO_UDP,
-		.ifindex = skb->ifindex,
+		.ifindex = packet->ifindex,
 	};
 
 	return key;
@@ -231,6 +240,7 @@ static __always_inline int deliver_udp(
 		.addr = packet->daddr,
 		.client_port = packet->sport,
 		.port = packet->dport,
+		.ifindex = packet->ifindex,
 	};
 	struct target target = {};
 	enum found found = find_target(skb, &talk, via, true, &target);
@@ -294,6 +304,7 @@ static __always_inline int deliver_icmp(
 		.addr = packet->quoted_saddr,
 		.client_port = packet->quoted_dport,
 		.port = packet->quoted_sport,
+		.ifindex = packet->ifindex,
 	};
 	struct target target = {};
 

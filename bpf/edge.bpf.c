@@ -8,14 +8,14 @@
 SEC("tc")
 int wherry_edge(struct __sk_buff *skb)
 {
-	struct packet packet = {};
+	struct packet packet = {.ifindex = load_once(skb->ifindex)};
 	enum packet_kind kind;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP))
 		return TCX_NEXT;
 	kind = parse_packet(skb, &packet);
 	return deliver(skb, kind, &packet,
-		skb->ifindex == LOOPBACK_IFINDEX ? WHERRY_VIA_STACK : WHERRY_VIA_NEIGHBOUR);
+		packet.ifindex == LOOPBACK_IFINDEX ? WHERRY_VIA_STACK : WHERRY_VIA_NEIGHBOUR);
 }
 
 const char LICENSE[] SEC("license") = "GPL";

@@ -28,9 +28,13 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } wherry_addresses SEC(".maps");
 
-/* The Maglev table of one backend group: flow hash modulo its size -> machine. */
+/*
+ * The Maglev table of one backend group: flow hash modulo its size -> machine. Mapped into wherryd
+ * to be read and filled: by system calls either takes some 10 ms.
+ */
 struct maglev_table {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, WHERRY_MAGLEV_SLOTS);
 	__type(key, __u32);
 	__type(value, struct wherry_slot);
@@ -103,15 +107,6 @@ struct {
 	__type(value, __u32);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } wherry_pools SEC(".maps");
-
-/* Written by wherryd. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct wherry_config);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} wherry_config SEC(".maps");
 
 /* Counted by the programs: enum wherry_verdict -> packets. */
 struct {

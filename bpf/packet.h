@@ -38,6 +38,7 @@ enum packet_kind {
 };
 
 struct packet {
+	__u32 ifindex; /* where it came in */
 	__be32 saddr, daddr;
 	__be16 sport, dport; /* host meaning: of the packet itself, PACKET_UDP */
 	__be16 id;
@@ -101,6 +102,7 @@ static __always_inline enum packet_kind parse_packet(struct __sk_buff *skb, stru
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct iphdr *ip = data + l2_len;
+	__be16 *ports;
 
 	if (unlikely((void *)(ip + 1) > end)) {
 		/* The header need not be linear; pulling it makes it so when it is there at all. */
@@ -132,5 +134,13 @@ static __always_inline enum packet_kind parse_packet(struct __sk_buff *skb, stru
 								   : parse_icmp(skb, packet);
 	if (unlikely(ip->frag_off & bpf_htons(IP_OFFSET)))
 		return PACKET_UDP_LATER;
+	/* Most packets: no options, and the ports are at hand. */
+	ports = (void *)(ip + 1);
+	if (likely(ip->ihl == IHL_MIN && (void *)(ports + 2) <= end &&
+		    packet->tot_len >= sizeof(*ip) + sizeof(struct udphdr))) {
+		packet->sport = ports[0];
+		packet->dport = ports[1];
+		return PACKET_UDP;
+	}
 	return parse_udp(skb, packet);
 }

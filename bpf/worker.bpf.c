@@ -21,9 +21,9 @@ static __always_inline int private_network(struct __sk_buff *skb)
 SEC("tc")
 int wherry_worker(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex, *index;
+	__u32 ifindex = load_once(skb->ifindex), *index;
 	struct wherry_machine *machine;
-	struct packet packet = {};
+	struct packet packet = {.ifindex = ifindex};
 	enum packet_kind kind;
 
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))

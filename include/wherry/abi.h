@@ -100,8 +100,12 @@ struct wherry_flow {
 	__u32 ifindex;	    /* the interface the client came in by */
 	__u32 via;	    /* enum wherry_via */
 	__u64 seen_ns;	    /* last packet of the client; CLOCK_MONOTONIC, a few ms coarse */
+	/* WHERRY_VIA_NEIGHBOUR: the next hop as the routes had it then. Written by the answers. */
+	__u64 next_hop_ns;
+	__u8 next_hop_mac[6], source_mac[6];
+	__u32 zero;
 };
-_Static_assert(sizeof(struct wherry_flow) == 24, "no holes");
+_Static_assert(sizeof(struct wherry_flow) == 48, "no holes");
 
 /* Fragments after the first carry no ports; the first one leaves the verdict here for them. */
 struct wherry_fragment_key {
@@ -154,12 +158,6 @@ enum wherry_pool {
 	WHERRY_POOL_CLOSED = 1, /* sockets of the host do not answer here */
 	WHERRY_POOL_HOST = 2,	/* the host's own address: they do */
 };
-
-struct wherry_config {
-	__u32 public_ifindex; /* for what leaves without a flow */
-	__u32 zero;
-};
-_Static_assert(sizeof(struct wherry_config) == 8, "no holes");
 
 struct wherry_traffic {
 	__u64 rx_packets, rx_bytes; /* to the machine, through the fabric */

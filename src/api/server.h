@@ -40,7 +40,8 @@ int api_server_new(struct api_server **out, uv_loop_t *loop, const char *socket_
 	const struct api_route *routes, void *arg, struct err *err);
 
 /*
- * Closes every connection and removes the socket if it is still ours. Not from within a handler.
+ * Closes every connection and removes the socket if it is still ours. What ended streams still
+ * hold is given a moment to be read. Not from within a handler.
  * Streams and deferred requests stay valid until their owners end or answer them, and their closed
  * callbacks are not called any more. The loop must run until its handles are closed.
  */
@@ -77,6 +78,9 @@ struct api_stream *api_stream_begin(struct api_request *req);
 
 /* Sends one line. Dropped when the stream is closed. */
 void api_stream_send(struct api_stream *stream, json_t *line);
+
+/* What was sent and not yet taken by the client; API_STREAM_MAX_BYTES is the bound. */
+size_t api_stream_waiting_bytes(const struct api_stream *stream);
 
 /* No more lines: what is waiting is still delivered. The stream is gone for the caller. */
 void api_stream_end(struct api_stream *stream);

@@ -215,6 +215,11 @@ void api_stream_send(struct api_stream *stream, json_t *line)
 	server_wake(stream->server);
 }
 
+size_t api_stream_waiting_bytes(const struct api_stream *stream)
+{
+	return stream ? pending_bytes(stream) : 0;
+}
+
 void api_stream_end(struct api_stream *stream)
 {
 	if (!stream)

@@ -122,6 +122,21 @@ static int check_app(struct cli *cli, const char *app)
 	return r == CLI_NOT_FOUND ? apps_offer(cli, app) : r;
 }
 
+/* What wherryd refuses it refuses before a build, which may take long. */
+static int check_deploy(struct cli *cli, const char *call, json_t *body)
+{
+	int r;
+
+	if (cli->is_yes)
+		json_object_set_new(body, "allocate_v4", json_true());
+	json_object_set_new(body, "dry_run", json_true());
+	r = daemon_call(cli, "POST", call, body, NULL);
+	if (r != CLI_OK && offer_v4(cli, body))
+		r = daemon_call(cli, "POST", call, body, NULL);
+	json_object_del(body, "dry_run");
+	return r == CLI_OK ? CLI_OK : (int)cli->failure.status;
+}
+
 int deploy_app(struct cli *cli, const char *app, const char *path, const char *dir)
 {
 	_cleanup_(config_file_clear) struct config_file file = {};
@@ -132,15 +147,20 @@ int deploy_app(struct cli *cli, const char *app, const char *path, const char *d
 
 	if (r == CLI_OK)
 		r = check_app(cli, app);
+	if (r != CLI_OK)
+		return r;
+	body = json_pack(
+		"{s:s%, s:s}", "config", file.text, file.len_bytes, "file_name", file.path);
+	if (!body)
+		return cli_fail(cli, CLI_FAILED, "failed", "%s is not UTF-8", file.path);
+	r = check_deploy(cli, call, body);
 	if (r == CLI_OK)
 		r = image_prepare(cli, &file, app, dir, &image);
 	if (r != CLI_OK)
 		return r;
-	body = json_pack("{s:s%, s:s, s:s}", "config", file.text, file.len_bytes, "file_name",
-		file.path, "image", image);
-	if (!body)
-		return cli_fail(cli, CLI_FAILED, "failed",
-			"%s or the name of the image %s is not UTF-8", file.path, image);
+	if (json_object_set_new(body, "image", json_string(image)) < 0)
+		return cli_fail(
+			cli, CLI_FAILED, "failed", "the name of the image %s is not UTF-8", image);
 	buf_addf(&doing, "Deploying %s", app);
 	r = deploy_post(cli, app, doing.data, call, body, &result);
 	if (r != CLI_OK)

@@ -15,54 +15,20 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS	 30000
 #define BACKOFF_RESET_MS 60000 /* a program that ran this long starts over with the first one */
 
-#define DRAIN_TICK_MS  100
-#define DRAIN_QUIET_MS 1000 /* no packet of an old flow for so long: nobody is left */
+#define RETRY_MS 30000 /* between tries to end or to remove a machine */
+
+#define DRAIN_TICK_MS	   100
+#define DRAIN_QUIET_SHARE  5 /* no packet of an old flow for this share of kill_timeout: nobody */
+#define DRAIN_QUIET_MIN_MS 1000
 
 static void step_later(struct machine *machine, unsigned int after_ms);
 
-/* The array is sorted by id. */
-static size_t position(const struct control *control, const char *id)
-{
-	size_t low = 0, high = control->machine_count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (strcmp(control->machines[middle]->record->id, id) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-struct machine *machine_find(const struct control *control, const char *id)
-{
-	size_t at = position(control, id);
-
-	if (at < control->machine_count && strcmp(control->machines[at]->record->id, id) == 0)
-		return control->machines[at];
-	return NULL;
-}
-
-struct machine *machine_find_prefix(
-	const struct control *control, const char *prefix, size_t *matches)
-{
-	size_t first = position(control, prefix), at = first, len = strlen(prefix);
-
-	while (at < control->machine_count &&
-		strncmp(control->machines[at]->record->id, prefix, len) == 0)
-		at++;
-	*matches = len ? at - first : 0;
-	return *matches == 1 ? control->machines[first] : NULL;
-}
-
 const char *machine_state_name(const struct machine *machine)
 {
+	const struct machine_state_record *history = &machine->history;
 	static const char *const names[] = {
 		[STATE_UNKNOWN] = "created",
 		[STATE_CREATED] = "created",
@@ -74,94 +40,15 @@ const char *machine_state_name(const struct machine *machine)
 		[STATE_FAILED] = "failed",
 	};
 
+	/* Until it was looked at, what it was when the last daemon wrote about it. */
+	if (machine->state == STATE_UNKNOWN && history->event_count)
+		return history->events[history->event_count - 1].status;
 	return names[machine->state];
 }
 
 bool machine_is_up(const struct machine *machine)
 {
 	return machine->state == STATE_STARTED;
-}
-
-/* Handles are closed in the background; the memory goes with the last one. */
-
-static void free_machine(struct machine *machine)
-{
-	machine_record_free(machine->record);
-	machine_state_clear(&machine->history);
-	mem_closep(&machine->pidfd);
-	free(machine->failure);
-	free(machine);
-}
-
-void machine_hold(struct machine *machine)
-{
-	machine->holders++;
-}
-
-void machine_release(struct machine *machine)
-{
-	if (--machine->holders == 0)
-		free_machine(machine);
-}
-
-static void handle_closed(uv_handle_t *handle)
-{
-	machine_release(handle->data);
-}
-
-static void unwatch(struct machine *machine)
-{
-	if (machine->is_watched)
-		uv_poll_stop(&machine->watch);
-	machine->is_watched = false;
-}
-
-void machine_close(struct machine *machine)
-{
-	struct control *control = machine->control;
-	size_t at = position(control, machine->record->id);
-
-	if (at < control->machine_count && control->machines[at] == machine) {
-		control->machine_count--;
-		memmove(&control->machines[at], &control->machines[at + 1],
-			(control->machine_count - at) * sizeof(*control->machines));
-	}
-	machine->is_gone = true;
-	if (machine->pidfd >= 0) {
-		unwatch(machine);
-		uv_close((uv_handle_t *)&machine->watch, handle_closed);
-	}
-	uv_close((uv_handle_t *)&machine->timer, handle_closed);
-}
-
-int machine_add(struct control *control, struct machine_record *record, struct machine **out)
-{
-	size_t at = position(control, record->id);
-	struct machine **bigger =
-		realloc(control->machines, (control->machine_count + 1) * sizeof(*bigger));
-	struct machine *machine = calloc(1, sizeof(*machine));
-
-	if (bigger)
-		control->machines = bigger;
-	if (!bigger || !machine) {
-		free(machine);
-		machine_record_free(record);
-		return -ENOMEM;
-	}
-	machine->control = control;
-	machine->record = record;
-	machine->state = STATE_CREATED;
-	machine->pidfd = -1;
-	machine->backoff_ms = BACKOFF_FIRST_MS;
-	uv_timer_init(control->loop, &machine->timer);
-	machine->timer.data = machine;
-	machine->holders = 1;
-	memmove(&bigger[at + 1], &bigger[at], (control->machine_count - at) * sizeof(*bigger));
-	bigger[at] = machine;
-	control->machine_count++;
-	if (out)
-		*out = machine;
-	return 0;
 }
 
 void machine_event(
@@ -198,6 +85,14 @@ static void fail(struct machine *machine, const char *type, const char *sentence
 	machine_event(machine, type, "host", sentence);
 }
 
+/* For what has to work in the end: ended programs and removals are not given up. */
+static void fail_and_retry(struct machine *machine, const char *type, const char *sentence)
+{
+	fail(machine, type, sentence);
+	machine->must_retry = true;
+	step_later(machine, RETRY_MS);
+}
+
 static void notify(struct machine *machine)
 {
 	struct control *control = machine->control;
@@ -214,7 +109,7 @@ static void program_ended(uv_poll_t *watch, int status, int events)
 
 	(void)status;
 	(void)events;
-	unwatch(machine);
+	machine_unwatch(machine);
 	if (machine->state == STATE_STARTED && !machine->is_busy)
 		job_start(machine, JOB_INSPECT);
 }
@@ -252,12 +147,20 @@ static void watch_program(struct machine *machine)
 	machine->watch.data = machine;
 	if (machine->pidfd >= 0) {
 		/* The poll handle is bound to the old descriptor: it is made anew. */
-		unwatch(machine);
+		machine_unwatch(machine);
 		uv_close((uv_handle_t *)&machine->watch, watch_closed);
 		return;
 	}
 	machine_hold(machine); /* as if a handle had been open */
 	watch_closed((uv_handle_t *)&machine->watch);
+}
+
+/* After a crash; each one in a row waits twice as long. */
+static void restart_later(struct machine *machine)
+{
+	step_later(machine, machine->backoff_ms);
+	machine->backoff_ms =
+		machine->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : machine->backoff_ms * 2;
 }
 
 static void exited(struct machine *machine)
@@ -275,18 +178,56 @@ static void exited(struct machine *machine)
 		snprintf(message, sizeof(message), "the program exited with code %d",
 			machine->run.exit_code);
 	if (clock_now_ms() - machine->started_ms >= BACKOFF_RESET_MS)
-		machine->backoff_ms = BACKOFF_FIRST_MS;
+		machine->backoff_ms = MACHINE_BACKOFF_FIRST_MS;
 	if (!is_crash) {
 		machine->has_finished = true;
 		set_state(machine, STATE_STOPPED);
 		machine_event(machine, "exit", "host", message);
 		return;
 	}
-	fail(machine, "exit", message);
 	machine->history.restarts++;
-	step_later(machine, machine->backoff_ms);
-	machine->backoff_ms =
-		machine->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : machine->backoff_ms * 2;
+	fail(machine, "exit", message);
+	restart_later(machine);
+}
+
+/* Looked at after its supervisor ended. */
+static void inspected(struct machine *machine, const struct machine_job *job)
+{
+	if (job->result < 0) {
+		/* Nothing is known; starting finds out, and takes over what runs. */
+		fail(machine, "exit", job->err.text);
+		restart_later(machine);
+	} else if (job->run.state == MACHINE_RUN_RUNNING) {
+		watch_program(machine);
+	} else if (job->run.state == MACHINE_RUN_ABSENT) {
+		fail(machine, "exit", "its program was taken away; it is started again");
+		restart_later(machine);
+	} else {
+		exited(machine);
+	}
+}
+
+/* The daemon that saw the program end wrote it down; what follows is as if it were still there. */
+static bool is_known_exit(const struct machine *machine)
+{
+	const struct machine_state_record *history = &machine->history;
+
+	return history->event_count && history->has_exit_code &&
+	       history->exit_code == machine->run.exit_code &&
+	       strcmp(history->events[history->event_count - 1].type, "exit") == 0;
+}
+
+static void exited_before(struct machine *machine)
+{
+	if (!is_known_exit(machine)) {
+		exited(machine);
+	} else if (machine->run.exit_code == 0) {
+		machine->has_finished = true;
+		set_state(machine, STATE_STOPPED);
+	} else {
+		set_state(machine, STATE_FAILED);
+		restart_later(machine);
+	}
 }
 
 /* Jobs */
@@ -299,7 +240,7 @@ static void started(struct machine *machine, const char *type)
 	set_state(machine, STATE_STARTED);
 	if (serve_machine(machine, &err) < 0) {
 		fail(machine, type, err.text);
-		step_later(machine, machine->backoff_ms);
+		restart_later(machine);
 		return;
 	}
 	watch_program(machine);
@@ -313,16 +254,19 @@ static void adopted(struct machine *machine, const struct machine_job *job)
 	machine->control->adopting--;
 	if (job->result < 0) {
 		fail(machine, "adopt", job->err.text);
+		restart_later(machine);
 	} else if (job->run.state == MACHINE_RUN_RUNNING && job->has_net) {
 		machine->started_ms = clock_now_ms();
 		set_state(machine, STATE_STARTED);
-		if (serve_machine(machine, &err) < 0)
+		if (serve_machine(machine, &err) < 0) {
 			fail(machine, "adopt", err.text);
-		else
+			restart_later(machine);
+		} else {
 			watch_program(machine);
+		}
 	} else if (job->run.state == MACHINE_RUN_EXITED && job->has_net &&
 		   machine->record->wish == WISH_STARTED) {
-		exited(machine);
+		exited_before(machine);
 	} else if (machine->record->kind == MACHINE_ATTACHED &&
 		   machine->record->wish == WISH_STARTED) {
 		fail(machine, "adopt",
@@ -345,8 +289,7 @@ static void removed(struct machine *machine)
 	serve_forget(machine);
 	change_delete_machine(&change, machine->record->id);
 	if (change_commit(control, &change, &err) < 0) {
-		fail(machine, "destroy", err.text);
-		step_later(machine, BACKOFF_MAX_MS);
+		fail_and_retry(machine, "destroy", err.text);
 		return;
 	}
 	log_info("machine", "app=%s machine=%s type=destroy state=destroyed", machine->record->app,
@@ -370,32 +313,33 @@ void machine_job_done(struct machine *machine, const struct machine_job *job)
 	case JOB_START:
 		if (job->result < 0) {
 			fail(machine, "start", job->err.text);
-			step_later(machine, machine->backoff_ms);
+			restart_later(machine);
+		} else if (job->run.state == MACHINE_RUN_EXITED) {
+			/* Sooner than it could be looked at. */
+			machine->started_ms = clock_now_ms();
+			exited(machine);
 		} else {
 			started(machine, "start");
 		}
 		break;
 	case JOB_INSPECT:
-		if (job->result == 0 && job->run.state == MACHINE_RUN_RUNNING)
-			watch_program(machine);
-		else
-			exited(machine);
+		inspected(machine, job);
 		break;
 	case JOB_STOP:
 		if (job->result < 0) {
-			fail(machine, "stop", job->err.text);
-			step_later(machine, BACKOFF_MAX_MS);
+			fail_and_retry(machine, "stop", job->err.text);
 		} else {
-			machine->history.has_exit_code = true;
-			machine->history.exit_code = job->run.exit_code;
+			if (job->run.state == MACHINE_RUN_EXITED) {
+				machine->history.has_exit_code = true;
+				machine->history.exit_code = job->run.exit_code;
+			}
 			set_state(machine, STATE_STOPPED);
 			machine_event(machine, "stop", "user", NULL);
 		}
 		break;
 	case JOB_REMOVE:
 		if (job->result < 0) {
-			fail(machine, "destroy", job->err.text);
-			step_later(machine, BACKOFF_MAX_MS);
+			fail_and_retry(machine, "destroy", job->err.text);
 			break;
 		}
 		removed(machine);
@@ -406,8 +350,9 @@ void machine_job_done(struct machine *machine, const struct machine_job *job)
 	}
 	if (job->type != JOB_ADOPT)
 		serve(control);
-	notify(machine);
+	/* First the step, then who waits: what failed may be on its way to what is wanted now. */
 	machine_step(machine);
+	notify(machine);
 }
 
 void machine_adopt(struct machine *machine)
@@ -421,6 +366,14 @@ void machine_adopt(struct machine *machine)
 
 /* Leaving */
 
+/* Who gives machines more time to end has clients that are silent for longer. */
+static uint64_t drain_quiet_ms(const struct machine *machine)
+{
+	uint64_t share_ms = machine->record->kill_timeout_s * 1000ULL / DRAIN_QUIET_SHARE;
+
+	return share_ms > DRAIN_QUIET_MIN_MS ? share_ms : DRAIN_QUIET_MIN_MS;
+}
+
 static bool is_quiet(struct machine *machine, uint64_t now_ms)
 {
 	struct wherry_traffic traffic = {};
@@ -430,7 +383,7 @@ static bool is_quiet(struct machine *machine, uint64_t now_ms)
 		machine->drain_rx = traffic.rx_packets;
 		machine->drain_quiet_ms = now_ms;
 	}
-	return now_ms - machine->drain_quiet_ms >= DRAIN_QUIET_MS;
+	return now_ms - machine->drain_quiet_ms >= drain_quiet_ms(machine);
 }
 
 static void begin_drain(struct machine *machine)
@@ -473,11 +426,11 @@ static void leave(struct machine *machine, enum machine_state state, enum job_ty
 		return;
 	machine->is_draining = false;
 	set_state(machine, state);
-	unwatch(machine);
+	machine_unwatch(machine);
 	serve_forget(machine);
 	serve(machine->control);
 	if (job_start(machine, job) < 0)
-		step_later(machine, BACKOFF_MAX_MS);
+		fail_and_retry(machine, "stop", "out of memory");
 	notify(machine);
 }
 
@@ -485,6 +438,7 @@ static void timer_fired(uv_timer_t *timer)
 {
 	struct machine *machine = timer->data;
 
+	machine->must_retry = false;
 	/* A failed one is tried again by what it is wanted to be. */
 	if (machine->state == STATE_FAILED && machine->record->wish == WISH_STARTED)
 		set_state(machine, STATE_STOPPED);
@@ -504,14 +458,15 @@ static void wish_started(struct machine *machine)
 	set_state(machine, STATE_STARTING);
 	if (job_start(machine, JOB_START) < 0) {
 		fail(machine, "start", "out of memory");
-		step_later(machine, machine->backoff_ms);
+		restart_later(machine);
 	}
 	notify(machine);
 }
 
 void machine_step(struct machine *machine)
 {
-	if (machine->is_busy || machine->state == STATE_UNKNOWN || machine->is_gone)
+	if (machine->is_busy || machine->state == STATE_UNKNOWN || machine->is_gone ||
+		machine->must_retry)
 		return;
 	switch (machine->record->wish) {
 	case WISH_STARTED:
@@ -521,13 +476,11 @@ void machine_step(struct machine *machine)
 		wish_started(machine);
 		break;
 	case WISH_STOPPED:
-		if (machine->state == STATE_STARTED)
+		/* What failed may still run, or in part. */
+		if (machine->state == STATE_STARTED || machine->state == STATE_FAILED)
 			leave(machine, STATE_STOPPING, JOB_STOP);
-		else if (machine->state == STATE_FAILED || machine->state == STATE_CREATED) {
-			uv_timer_stop(&machine->timer);
+		else if (machine->state == STATE_CREATED)
 			set_state(machine, STATE_STOPPED);
-			notify(machine);
-		}
 		break;
 	case WISH_DESTROYED:
 		if (machine->state != STATE_DESTROYING)

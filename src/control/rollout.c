@@ -18,9 +18,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define TICK_MS	  20
-#define SETTLE_MS 300  /* a program that ends sooner did not come up */
-#define BIND_MS	  5000 /* how long a program may take to open its UDP ports */
+#define TICK_MS 20
 
 static void tick(uv_timer_t *timer);
 
@@ -100,7 +98,7 @@ static void fail(struct rollout *rollout, const char *code, const char *sentence
 	char text[sizeof(((struct err *)0)->text) + 64];
 
 	if (app && app->record->release && rollout->kind == ROLLOUT_DEPLOY)
-		snprintf(text, sizeof(text), "%s; release %u goes on serving", sentence,
+		snprintf(text, sizeof(text), "%s; release v%u goes on serving", sentence,
 			app->record->release);
 	else
 		snprintf(text, sizeof(text), "%s", sentence);
@@ -184,21 +182,64 @@ static void finish(struct rollout *rollout)
 
 /* PHASE_LEAVING */
 
+/* Nobody waits for what cannot be removed now; the machine itself goes on trying. */
 static void check_leaving(struct rollout *rollout)
 {
-	for (size_t i = 0; i < rollout->leaving_count; i++)
-		if (machine_find(rollout->control, rollout->leaving[i]))
+	const struct machine *stuck = NULL;
+	struct err err;
+
+	for (size_t i = 0; i < rollout->leaving_count; i++) {
+		const struct machine *machine = machine_find(rollout->control, rollout->leaving[i]);
+
+		if (machine && !machine->must_retry)
 			return;
+		if (machine)
+			stuck = machine;
+	}
+	if (stuck) {
+		err_set(&err, -EIO, "machine %s could not be removed and is tried again: %s",
+			stuck->record->id, stuck->failure ? stuck->failure : "failed");
+		if (rollout->kind == ROLLOUT_DESTROY) {
+			fail(rollout, "failed", err.text);
+			return;
+		}
+		api_stream_warning(rollout->stream, "%s", err.text);
+	}
 	finish(rollout);
+}
+
+/*
+ * Whether all new machines are still there and up: while the later ones came up, the first may have
+ * crashed or been destroyed.
+ */
+static int check_fresh(const struct rollout *rollout, struct err *err)
+{
+	for (size_t i = 0; i < rollout->fresh_count; i++) {
+		const struct machine *machine =
+			machine_find(rollout->control, rollout->fresh[i].id);
+
+		if (!machine || machine->record->wish != WISH_STARTED)
+			return err_set(err, -ECANCELED,
+				"machine %s was taken away while others came up",
+				rollout->fresh[i].id);
+		if (machine->state != STATE_STARTED)
+			return err_set(err, -EIO, "machine %s did not stay up: %s",
+				rollout->fresh[i].id,
+				machine->failure ? machine->failure : "its program ended");
+	}
+	return 0;
 }
 
 /* The transaction that turns everything over. */
 static int commit(struct rollout *rollout, struct err *err)
 {
 	struct control *control = rollout->control;
+	_free_ enum machine_wish *wishes = calloc(rollout->leaving_count + 1, sizeof(*wishes));
 	struct change change = {};
 	int r;
 
+	if (!wishes)
+		return err_errno(err, -ENOMEM, "cannot write to the catalog");
 	if (rollout->release) {
 		rollout->record->release = rollout->release->number;
 		change_put_release(&change, rollout->release);
@@ -215,6 +256,7 @@ static int commit(struct rollout *rollout, struct err *err)
 		struct machine *machine = machine_find(control, rollout->leaving[i]);
 
 		if (machine) {
+			wishes[i] = machine->record->wish;
 			machine->record->wish = WISH_DESTROYED;
 			change_put_machine(&change, machine->record);
 		}
@@ -228,7 +270,7 @@ static int commit(struct rollout *rollout, struct err *err)
 		struct machine *machine = machine_find(control, rollout->leaving[i]);
 
 		if (machine)
-			machine->record->wish = WISH_STARTED;
+			machine->record->wish = wishes[i];
 	}
 	return r;
 }
@@ -239,6 +281,10 @@ static void turn_over(struct rollout *rollout)
 	struct app *app = catalog_find_app(control, rollout->app_name);
 	struct err err;
 
+	if (check_fresh(rollout, &err) < 0) {
+		fail(rollout, "failed", err.text);
+		return;
+	}
 	if (commit(rollout, &err) < 0) {
 		fail(rollout, "unavailable", err.text);
 		return;
@@ -270,94 +316,6 @@ static void turn_over(struct rollout *rollout)
 
 static void make_next(struct rollout *rollout);
 
-static void add_log_line(void *arg, const struct log_line *line)
-{
-	snprintf(arg, 160, "%s", line->message);
-}
-
-/* What the program said last, for the person who asked for it. */
-static void add_last_words(const struct machine *machine, struct err *err)
-{
-	_free_ char *dir = machine_dir(machine->control, machine->record->id);
-	struct logs_cursor cursor = {};
-	char line[160] = "";
-	size_t len = strlen(err->text);
-
-	if (!dir || logs_seek_tail(dir, 1, &cursor) < 0)
-		return;
-	logs_read(dir, &cursor, add_log_line, line);
-	if (*line)
-		snprintf(err->text + len, sizeof(err->text) - len, "; its last words: %s", line);
-}
-
-/* The next single UDP port of the machine's services at which nobody listens; 0: none. */
-static uint16_t find_unbound(const struct rollout *rollout, const struct machine *machine,
-	const struct machine_socket *list, size_t count)
-{
-	const struct app_config *config = rollout_config(rollout);
-	const struct addr primary = network_primary(&machine->record->network);
-	const struct addr service_addr = network_service(&machine->record->network);
-
-	for (size_t s = 0; config && s < config->service_count; s++) {
-		const struct service *service = &config->services[s];
-
-		if (service->protocol != PROTOCOL_UDP ||
-			!service_in_group(service, machine->record->group))
-			continue;
-		for (size_t p = 0; p < service->port_count; p++) {
-			const struct port_range range = service->ports[p].range;
-
-			/* The ports of a range are opened as they are needed. */
-			if (range.first == range.last &&
-				!machine_sockets_serve(
-					list, count, &primary, &service_addr, range.first))
-				return range.first;
-		}
-	}
-	return 0;
-}
-
-static uint16_t unbound_port(struct rollout *rollout, const struct machine *machine)
-{
-	char name[MACHINE_NETNS_LEN], path[sizeof(name) + sizeof("/run/netns/")];
-	_free_ struct machine_socket *list = NULL;
-	size_t count;
-
-	if (!rollout->sockets) {
-		snprintf(path, sizeof(path), "/run/netns/%s",
-			machine_netns_name(machine->record->id, name));
-		if (machine_sockets_open(&rollout->sockets, path, NULL) < 0)
-			return 0;
-	}
-	if (machine_sockets_list(rollout->sockets, &list, &count, NULL) < 0)
-		return 0;
-	return find_unbound(rollout, machine, list, count);
-}
-
-static bool is_up(struct rollout *rollout, struct machine *machine)
-{
-	uint64_t age_ms;
-	uint16_t port;
-
-	if (!rollout->up_ms)
-		rollout->up_ms = clock_now_ms();
-	age_ms = clock_now_ms() - rollout->up_ms;
-	/* Someone else's program: it may come and go as they like. */
-	if (machine->record->kind == MACHINE_ATTACHED)
-		return true;
-	if (age_ms < SETTLE_MS)
-		return false;
-	port = unbound_port(rollout, machine);
-	if (port && age_ms < BIND_MS)
-		return false;
-	if (port)
-		api_stream_warning(rollout->stream,
-			"nothing listens on UDP port %u of machine %s "
-			"after %d s; bind it on fly-global-services or 0.0.0.0",
-			port, machine->record->id, BIND_MS / 1000);
-	return true;
-}
-
 static void check_up(struct rollout *rollout)
 {
 	struct fresh *fresh = &rollout->fresh[rollout->at];
@@ -373,11 +331,11 @@ static void check_up(struct rollout *rollout)
 		(machine->state == STATE_STOPPED && machine->has_finished)) {
 		err_set(&err, -EIO, "machine %s did not come up: %s", fresh->id,
 			machine->failure ? machine->failure : "the program exited with code 0");
-		add_last_words(machine, &err);
+		rollout_add_last_words(machine, &err);
 		fail(rollout, "failed", err.text);
 		return;
 	}
-	if (machine->state != STATE_STARTED || !is_up(rollout, machine))
+	if (machine->state != STATE_STARTED || !rollout_is_up(rollout, machine))
 		return;
 	api_stream_progress(rollout->stream, "Machine %s [%s] is up", fresh->id, fresh->group);
 	rollout->at++;
@@ -452,6 +410,8 @@ bool rollout_is_active(const struct control *control, const struct app *app)
 static int take_ips(struct rollout *rollout, struct err *err)
 {
 	struct control *control = rollout->control;
+	struct app *app = catalog_find_app(control, rollout->app_name);
+	const unsigned int last_release = app->record->last_release;
 	struct change change = {};
 	char text[ADDR_TEXT_LEN];
 	int r;
@@ -460,14 +420,14 @@ static int take_ips(struct rollout *rollout, struct err *err)
 		change_put_ip(&change, rollout->new_ips[i]);
 	/* A number is given once, whatever becomes of the release. */
 	if (rollout->release) {
-		struct app *app = catalog_find_app(control, rollout->app_name);
-
 		app->record->last_release = rollout->release->number;
 		change_put_app(&change, app->record);
 	}
 	r = change_commit(control, &change, err);
-	if (r < 0)
+	if (r < 0) {
+		app->record->last_release = last_release;
 		return r;
+	}
 	if (rollout->new_ip_count)
 		api_stream_progress(rollout->stream, "Provisioning ips for %s", rollout->app_name);
 	for (size_t i = 0; i < rollout->new_ip_count; i++) {
@@ -511,7 +471,9 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 	rollout->app_name = strdup(request->app->record->name);
 	r = rollout->app_name ? rollout_plan(rollout, request, code, err)
 			      : err_errno(err, -ENOMEM, "cannot begin");
-	if (r < 0) {
+	if (r < 0 || request->is_dry) {
+		if (r == 0)
+			api_reply_json(req, 200, json_object());
 		free_rollout(rollout);
 		return r;
 	}
@@ -542,7 +504,11 @@ void rollouts_free(struct control *control)
 		struct rollout *rollout = control->rollouts;
 
 		api_stream_fail(take_ptr(rollout->stream), 503, "unavailable",
-			"wherryd is being stopped; ask again", NULL);
+			rollout->phase == PHASE_UP
+				? "wherryd is being stopped; nothing was changed, ask again"
+				: "wherryd is being stopped; the change is made, and what is left "
+				  "of the machines of before goes when it is back",
+			NULL);
 		end(rollout);
 	}
 }

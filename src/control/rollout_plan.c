@@ -6,6 +6,8 @@
  */
 #include "control/rollout_impl.h"
 
+#include "model/command.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
@@ -101,6 +103,10 @@ static int set_counts(struct rollout *rollout, json_t *counts, const char **code
 	const char *group;
 	json_t *count;
 
+	if (counts && !json_is_object(counts)) {
+		err_set(err, -EINVAL, "\"counts\" is an object such as {\"app\": 2}");
+		return refuse(code, "invalid_request", -EINVAL);
+	}
 	json_object_foreach(counts, group, count)
 	{
 		if (!config || !config_has_group(config, group)) {
@@ -153,6 +159,29 @@ static bool is_of_rollout(const struct rollout *rollout, const struct machine *m
 	       (machine->record->is_managed || rollout->kind == ROLLOUT_DESTROY);
 }
 
+/* Keeps @wanted machines of the group, those that work first, and lets the others go. */
+static int plan_scale(
+	struct rollout *rollout, const char *group, unsigned int wanted, unsigned int *kept)
+{
+	const struct control *control = rollout->control;
+	int r = 0;
+
+	for (int works = 1; works >= 0; works--)
+		for (size_t i = 0; i < control->machine_count && r == 0; i++) {
+			const struct machine *machine = control->machines[i];
+
+			if (!is_of_rollout(rollout, machine) ||
+				(machine->state == STATE_STARTED) != works ||
+				strcmp(machine->record->group, group) != 0)
+				continue;
+			if (*kept < wanted)
+				++*kept;
+			else
+				r = add_leaving(rollout, machine->record->id);
+		}
+	return r;
+}
+
 /* A deploy and the end of an app replace every machine; scale keeps as many as are wanted. */
 static int plan_machines(struct rollout *rollout)
 {
@@ -168,24 +197,15 @@ static int plan_machines(struct rollout *rollout)
 		const char *group = config->groups[g].name;
 		unsigned int wanted = app_record_count(rollout->record, group), kept = 0;
 
-		for (size_t i = 0; i < control->machine_count && r == 0; i++) {
-			const struct machine *machine = control->machines[i];
-
-			if (rollout->kind != ROLLOUT_SCALE || !is_of_rollout(rollout, machine) ||
-				strcmp(machine->record->group, group) != 0)
-				continue;
-			if (kept < wanted)
-				kept++;
-			else
-				r = add_leaving(rollout, machine->record->id);
-		}
+		if (rollout->kind == ROLLOUT_SCALE && r == 0)
+			r = plan_scale(rollout, group, wanted, &kept);
 		for (; kept < wanted && r == 0; kept++)
 			r = add_fresh(rollout, group);
 	}
 	return r;
 }
 
-/* Addresses of the app that are only planned count as well: they are put in for the check. */
+/* Addresses that are only planned are the app's alone or shared, and need no check. */
 static int check_claims(struct rollout *rollout, const struct app *app, struct err *err)
 {
 	return rollout->config ? serve_check_claims(rollout->control, app, rollout->config, err)
@@ -204,7 +224,7 @@ static int check_request(struct rollout *rollout, const struct rollout_request *
 			app->record->name);
 		return refuse(code, "conflict", -EBUSY);
 	}
-	if (request->kind == ROLLOUT_DEPLOY && !request->image) {
+	if (request->kind == ROLLOUT_DEPLOY && !request->image && !request->is_dry) {
 		err_set(err, -EINVAL,
 			"there is no image to deploy; give one, or a directory with a "
 			"Dockerfile");
@@ -312,17 +332,23 @@ static const char *group_command(const struct app_config *config, const char *gr
 	return "";
 }
 
-static struct machine_record *managed_machine(const struct rollout *rollout)
+/* The release that the rollout's machines belong to: its own or the current one. NULL: none yet. */
+static const struct release_record *release_of(const struct rollout *rollout)
 {
 	const struct app *app = catalog_find_app(rollout->control, rollout->app_name);
-	const struct release_record *release = rollout->release ? rollout->release : app->release;
+
+	return rollout->release ? rollout->release : app->release;
+}
+
+static struct machine_record *managed_machine(const struct rollout *rollout)
+{
+	const struct release_record *release = release_of(rollout);
 	struct machine_record *record = calloc(1, sizeof(*record));
 
 	if (!record)
 		return NULL;
 	record->kind = MACHINE_IMAGE;
 	record->is_managed = true;
-	record->release = release->number;
 	record->image = strdup(release->image);
 	return record;
 }
@@ -331,6 +357,7 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	struct machine_record **out, struct err *err)
 {
 	const struct app_config *config = rollout_config(rollout);
+	const struct release_record *release = release_of(rollout);
 	_cleanup_(machine_record_freep) struct machine_record *record =
 		rollout->template ? take_ptr(rollout->template) : managed_machine(rollout);
 	int r;
@@ -339,6 +366,7 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 		return err_errno(err, -ENOMEM, "cannot make a machine");
 	new_machine_id(rollout->control, record->id);
 	record->private_v6 = private_address(record->id);
+	record->release = release ? release->number : 0;
 	record->wish = WISH_STARTED;
 	record->is_held = true;
 	record->kill_signal = config ? config->kill_signal : SIGINT;

@@ -61,11 +61,6 @@ static void get_info(struct api_request *req, void *arg)
 	api_reply_json(req, 200, view_info(arg));
 }
 
-static void get_doctor(struct api_request *req, void *arg)
-{
-	api_reply_json(req, 200, view_doctor(arg));
-}
-
 static void get_counters(struct api_request *req, void *arg)
 {
 	api_reply_json(req, 200, view_counters(arg));
@@ -222,7 +217,7 @@ void routes_begin(struct control *control, struct rollout_request *request, stru
 static void deploy(struct api_request *req, void *arg)
 {
 	static const char *const known[] = {
-		"config", "file_name", "image", "counts", "allocate_v4", NULL};
+		"config", "file_name", "image", "counts", "allocate_v4", "dry_run", NULL};
 	_cleanup_(rollout_request_clear) struct rollout_request request = {
 		.kind = ROLLOUT_DEPLOY,
 		.app = routes_app(arg, req),
@@ -244,6 +239,7 @@ static void deploy(struct api_request *req, void *arg)
 		request.image = request.config->build_image;
 	request.counts = json_object_get(body, "counts");
 	request.allocate_v4 = json_is_true(json_object_get(body, "allocate_v4"));
+	request.is_dry = json_is_true(json_object_get(body, "dry_run"));
 	routes_begin(arg, &request, req);
 }
 
@@ -394,7 +390,7 @@ static void release_ip(struct api_request *req, void *arg)
 
 const struct api_route control_routes[] = {
 	{"GET", "/v1/info", get_info},
-	{"GET", "/v1/doctor", get_doctor},
+	{"GET", "/v1/doctor", routes_doctor},
 	{"GET", "/v1/counters", get_counters},
 	{"GET", "/v1/apps", list_apps},
 	{"POST", "/v1/apps", create_app},

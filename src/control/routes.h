@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the API's calls share: routes.c (host, apps, addresses), routes_machines.c,
- * routes_logs.c. Functions that return an error have answered the request.
+ * routes_logs.c, routes_doctor.c. Functions that return an error have answered the request.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ int routes_read_config(struct api_request *req, struct rollout_request *request)
 void routes_begin(
 	struct control *control, struct rollout_request *request, struct api_request *req);
 
-api_handler_fn routes_logs;
+api_handler_fn routes_logs, routes_doctor;
 api_handler_fn routes_list_machines, routes_run_machine, routes_get_machine;
 api_handler_fn routes_destroy_machine, routes_start_machine, routes_stop_machine;
 api_handler_fn routes_detach_machine;

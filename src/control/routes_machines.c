@@ -69,6 +69,8 @@ static int read_command(json_t *list, struct strings *out)
 {
 	size_t count = json_array_size(list);
 
+	if (list && !json_is_array(list))
+		return -EINVAL;
 	out->items = calloc(count + 1, sizeof(*out->items));
 	if (!out->items)
 		return -ENOMEM;
@@ -87,6 +89,8 @@ static int read_env(json_t *object, struct machine_record *record)
 	const char *name;
 	json_t *value;
 
+	if (object && !json_is_object(object))
+		return -EINVAL;
 	record->env = calloc(json_object_size(object) + 1, sizeof(*record->env));
 	if (!record->env)
 		return -ENOMEM;
@@ -239,8 +243,8 @@ static bool answer(struct control *control, struct waiter *waiter)
 	}
 	if (machine->state != STATE_FAILED)
 		return false;
-	/* A stop of a failed machine is reached a moment later. */
-	if (waiter->wanted == STATE_STOPPED && machine->record->wish == WISH_STOPPED)
+	/* What it was sent to is reached a moment later, unless that is what failed. */
+	if (waiter->wanted != STATE_STARTED && !machine->must_retry)
 		return false;
 	err_set(&err, -EIO, "machine %s: %s", waiter->machine_id,
 		machine->failure ? machine->failure : "failed");
@@ -294,6 +298,7 @@ static void wish(struct control *control, struct machine *machine, struct api_re
 	api_stream_progress(waiter->stream, "%s machine %s", word, machine->record->id);
 	waiter->next = control->waiters;
 	control->waiters = waiter;
+	machine->must_retry = false;
 	machine_step(machine);
 	waiters_machine_changed(control);
 }

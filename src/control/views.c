@@ -5,7 +5,6 @@
 #include "control/control_impl.h"
 
 #include "base/buf.h"
-#include "control/doctor.h"
 
 #include <string.h>
 
@@ -119,7 +118,7 @@ static json_t *machine_addresses(const struct machine_record *record)
 		prefix_format(&record->network, network));
 }
 
-static char *netns_path(const struct machine *machine)
+char *view_netns_path(const struct machine *machine)
 {
 	char name[MACHINE_NETNS_LEN], *path = NULL;
 
@@ -134,7 +133,7 @@ static json_t *machine_sockets(const struct machine *machine)
 {
 	_cleanup_(machine_sockets_closep) struct machine_sockets *sockets = NULL;
 	_free_ struct machine_socket *list = NULL;
-	_free_ char *path = netns_path(machine);
+	_free_ char *path = view_netns_path(machine);
 	json_t *json = json_array();
 	size_t count = 0;
 
@@ -155,7 +154,7 @@ json_t *view_machine(const struct machine *machine)
 	const struct machine_record *record = machine->record;
 	const struct machine_state_record *history = &machine->history;
 	const bool has_program = record->kind != MACHINE_ATTACHED;
-	_free_ char *path = netns_path(machine);
+	_free_ char *path = view_netns_path(machine);
 	char container[32];
 	json_t *json;
 
@@ -318,77 +317,4 @@ json_t *view_info(const struct control *control)
 		"version", WHERRY_VERSION, "commit", WHERRY_COMMIT, "pid", (int)getpid(), "host",
 		host, "region", control->config.region, "roles", roles, "started_at",
 		control->started_at, "config", host_config_to_json(&control->config));
-}
-
-/* Doctor */
-
-static size_t single_udp_ports(
-	const struct app *app, const struct machine *machine, struct port_range *ports, size_t max)
-{
-	size_t count = 0;
-
-	for (size_t s = 0; app && app->config && s < app->config->service_count; s++) {
-		const struct service *service = &app->config->services[s];
-
-		if (service->protocol != PROTOCOL_UDP ||
-			!service_in_group(service, machine->record->group))
-			continue;
-		for (size_t p = 0; p < service->port_count && count < max; p++)
-			ports[count++] = service->ports[p].range;
-	}
-	return count;
-}
-
-#define DOCTOR_PORTS_MAX 32 /* looked at per machine */
-
-json_t *view_doctor(const struct control *control)
-{
-	_cleanup_(doctor_report_clear) struct doctor_report report = {};
-	_free_ struct doctor_machine *machines =
-		calloc(control->machine_count + 1, sizeof(*machines));
-	_free_ struct port_range *ports =
-		calloc(control->machine_count + 1, DOCTOR_PORTS_MAX * sizeof(*ports));
-	struct doctor_options options = {
-		.public = control->public.name[0] ? &control->public : NULL,
-		.public_problem = "the public interface was not found",
-		.pools = control->pools,
-		.pool_count = control->pool_count,
-		.machine_pool = control->config.machine_pool,
-		.nameserver_count = control->config.nameserver_count,
-		.state_dir = control->state_dir,
-		.bpf_dir = control->bpf_dir,
-		.machines = machines,
-	};
-	unsigned int mtu = control->public.mtu_bytes ? control->public.mtu_bytes : 1500;
-	json_t *checks = json_array();
-
-	for (size_t i = 0; machines && ports && i < control->machine_count; i++) {
-		const struct machine *machine = control->machines[i];
-		struct port_range *own = ports + options.machine_count * DOCTOR_PORTS_MAX;
-
-		if (machine->state != STATE_STARTED)
-			continue;
-		machines[options.machine_count++] = (struct doctor_machine){
-			.id = machine->record->id,
-			.netns_path = netns_path(machine),
-			.primary = network_primary(&machine->record->network),
-			.service = network_service(&machine->record->network),
-			.udp_ports = own,
-			.udp_port_count =
-				single_udp_ports(catalog_find_app(control, machine->record->app),
-					machine, own, DOCTOR_PORTS_MAX),
-		};
-	}
-	doctor_run(&options, &report);
-	for (size_t i = 0; i < options.machine_count; i++)
-		free((void *)machines[i].netns_path);
-	for (size_t i = 0; i < report.count; i++)
-		json_array_append_new(checks,
-			json_pack("{s:s, s:s, s:s}", "name", report.checks[i].name, "status",
-				doctor_status_name(report.checks[i].status), "message",
-				report.checks[i].message ? report.checks[i].message : ""));
-	/* One host: nothing is put around a packet. IP and UDP headers are 28 bytes. */
-	return json_pack("{s:o, s:{s:i, s:i, s:i}, s:o}", "checks", checks, "mtu", "public_bytes",
-		mtu, "machine_bytes", mtu, "payload_bytes", mtu - 28, "counters",
-		view_counters(control));
 }

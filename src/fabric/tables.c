@@ -11,6 +11,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define TABLE_BYTES (WHERRY_MAGLEV_SLOTS * sizeof(struct wherry_slot))
 
@@ -79,40 +80,62 @@ static int open_table(const struct fabric *fabric, uint32_t table)
 	return fd < 0 ? -errno : fd;
 }
 
-static int read_table(const struct fabric *fabric, uint32_t table, struct wherry_slot *slots)
-{
-	_free_ uint32_t *keys = calloc(WHERRY_MAGLEV_SLOTS, sizeof(*keys));
-	_close_ int fd = open_table(fabric, table);
-	uint32_t count = WHERRY_MAGLEV_SLOTS, batch;
+/* An entry of an array map takes a multiple of 8 bytes. */
+struct cell {
+	uint32_t slot;
+	uint32_t unused;
+};
 
-	if (!keys)
-		return -ENOMEM;
-	if (fd < 0)
-		return fd;
-	/* The end of the map is reported as ENOENT, with everything read. */
-	if (bpf_map_lookup_batch(fd, NULL, &batch, keys, slots, &count, NULL) < 0 &&
-		errno != ENOENT)
+#define CELLS_BYTES (WHERRY_MAGLEV_SLOTS * sizeof(struct cell))
+
+static int map_cells(int fd, int protection, struct cell **out)
+{
+	void *cells = mmap(NULL, CELLS_BYTES, protection, MAP_SHARED, fd, 0);
+
+	if (cells == MAP_FAILED)
 		return -errno;
-	return count == WHERRY_MAGLEV_SLOTS ? 0 : -EIO;
+	*out = cells;
+	return 0;
 }
 
+static int read_table(const struct fabric *fabric, uint32_t table, struct wherry_slot *slots)
+{
+	_close_ int fd = open_table(fabric, table);
+	struct cell *cells = NULL;
+	int r = fd < 0 ? fd : map_cells(fd, PROT_READ, &cells);
+
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
+		memcpy(&slots[i], &cells[i].slot, sizeof(slots[i]));
+	munmap(cells, CELLS_BYTES);
+	return 0;
+}
+
+/* Word by word, as readers may be there. */
 static int fill_table(int fd, const struct wherry_slot *slots)
 {
-	_free_ uint32_t *keys = calloc(WHERRY_MAGLEV_SLOTS, sizeof(*keys));
-	uint32_t count = WHERRY_MAGLEV_SLOTS;
+	struct cell *cells = NULL;
+	int r = map_cells(fd, PROT_READ | PROT_WRITE, &cells);
 
-	if (!keys)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
-		keys[i] = i;
-	return bpf_map_update_batch(fd, keys, slots, &count, NULL) < 0 ? -errno : 0;
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++) {
+		uint32_t slot;
+
+		memcpy(&slot, &slots[i], sizeof(slot));
+		__atomic_store_n(&cells[i].slot, slot, __ATOMIC_RELAXED);
+	}
+	munmap(cells, CELLS_BYTES);
+	return 0;
 }
 
 /* Puts a new inner map in the place of the old one: readers see one or the other, whole. */
 static int replace_table(struct fabric *fabric, uint32_t table, const struct wherry_slot *slots)
 {
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "wherry_maglev", sizeof(uint32_t),
-		sizeof(struct wherry_slot), WHERRY_MAGLEV_SLOTS, NULL);
+		sizeof(struct wherry_slot), WHERRY_MAGLEV_SLOTS, &opts);
 	int r;
 
 	if (fd < 0)

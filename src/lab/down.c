@@ -118,6 +118,6 @@ int lab_down(const struct lab_args *args, struct err *err)
 		return lab_load(args->name, &lab, err); /* says which labs there are */
 	if (lab_remove(args->name, err) < 0)
 		return -EIO; /* whatever it was: not "no such lab" */
-	printf("lab %s is down\n", args->name);
+	printf("the lab \"%s\" is down\n", args->name);
 	return 0;
 }

@@ -52,8 +52,8 @@ static bool read_node(json_t *json, struct lab_node *out)
 	if (json_unpack(json, "{s:s, s:i, s:i, s:i, s:o}", "name", &name, "kind", &kind, "roles",
 		    &roles, "state", &state, "addresses", &addresses) < 0)
 		return false;
-	if (!lab_name_is_valid(name) || kind < LAB_INTERNET || kind > LAB_CLIENT ||
-		state < LAB_NODE_UP || state > LAB_NODE_DOWN ||
+	if (!lab_name_is_valid(name) || kind < LAB_INTERNET || kind > LAB_CLIENT || roles < 0 ||
+		roles > (LAB_EDGE | LAB_WORKER) || state < LAB_NODE_UP || state > LAB_NODE_DOWN ||
 		json_array_size(addresses) > ARRAY_LEN(out->addresses))
 		return false;
 	*out = (struct lab_node){.kind = (enum lab_kind)kind,
@@ -82,7 +82,7 @@ static int no_lab(const char *name, struct err *err)
 	lab_list_free(names, count);
 	if (count == 0)
 		return err_set(err, -ENOENT, "no lab is up; \"wherry lab up\" makes one");
-	return err_set(err, -ENOENT, "no lab called %s is up; there is: %s", name, list.data);
+	return err_set(err, -ENOENT, "no lab called \"%s\" is up; there is: %s", name, list.data);
 }
 
 int lab_load(const char *name, struct lab *out, struct err *err)
@@ -98,8 +98,8 @@ int lab_load(const char *name, struct lab *out, struct err *err)
 	r = file_read(lab_run_path(name, "lab.json", path), STATE_MAX_BYTES, &text, NULL, err);
 	if (r == -ENOENT && lab_dirs_exist(name))
 		return err_set(err, r,
-			"lab %s is half made; \"wherry lab down --name %s\" removes it", name,
-			name);
+			"the lab \"%s\" is half made; \"wherry lab down --name %s\" removes it",
+			name, name);
 	if (r == -ENOENT)
 		return no_lab(name, err);
 	if (r < 0)
@@ -184,6 +184,6 @@ int lab_no_node(const struct lab *lab, const char *node, struct err *err)
 
 	for (size_t i = 0; i < lab->node_count; i++)
 		buf_addf(&list, "%s%s", i ? ", " : "", lab->nodes[i].name);
-	return err_set(
-		err, -ENOENT, "lab %s has no node %s; it has: %s", lab->name, node, list.data);
+	return err_set(err, -ENOENT, "the lab \"%s\" has no node %s; it has: %s", lab->name, node,
+		list.data);
 }

@@ -123,17 +123,21 @@ const char *lab_state_name(enum lab_node_state state)
 
 static void draw_nodes(const struct lab *lab, enum lab_kind kind, struct buf *out)
 {
+	static const char *const role_words[] = {
+		[LAB_EDGE] = "edge",
+		[LAB_WORKER] = "worker",
+		[LAB_EDGE | LAB_WORKER] = "edge and worker",
+	};
+
 	for (size_t i = 0; i < lab->node_count; i++) {
 		const struct lab_node *node = &lab->nodes[i];
 
 		if (node->kind != kind)
 			continue;
-		buf_addf(out, "  %-10s  %-14s  %-18s", node->name, node->addresses[0],
+		buf_addf(out, "  %-10s  %-14s  %s", node->name, node->addresses[0],
 			node->addresses[1]);
 		if (kind == LAB_HOST)
-			buf_adds(out, node->roles == (LAB_EDGE | LAB_WORKER) ? "  edge and worker"
-				      : node->roles == LAB_EDGE		     ? "  edge"
-									     : "  worker");
+			buf_addf(out, "   %s", role_words[node->roles]);
 		buf_adds(out, "\n");
 	}
 }

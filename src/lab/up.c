@@ -104,7 +104,7 @@ static void print_lab(const struct lab *lab)
 	const char *other = strcmp(lab->name, LAB_DEFAULT_NAME) == 0 ? "" : " --name ";
 	const char *name = *other ? lab->name : "";
 
-	buf_addf(&text, "lab %s is up\n\n", lab->name);
+	buf_addf(&text, "the lab \"%s\" is up\n\n", lab->name);
 	lab_draw(lab, &text);
 	buf_addf(&text,
 		"\n  wherry lab exec%s%s host-1 -- wherry status\n"
@@ -137,7 +137,8 @@ int lab_up(const struct lab_args *args, struct err *err)
 	r = lab_dirs_make(args->name, &lock, err);
 	if (r == 1)
 		return err_set(err, -EEXIST,
-			"lab %s is up already, or was left half made; \"wherry lab down --name "
+			"the lab \"%s\" is up already, or was left half made; \"wherry lab down "
+			"--name "
 			"%s\" removes it, another --name makes another",
 			args->name, args->name);
 	catch_interrupts();

@@ -226,8 +226,11 @@ int main(int argc, char **argv)
 	}
 	r = is_teardown ? control_teardown(&options, &err) : run(&options, &err);
 	if (r < 0) {
-		log_error("fatal", "reason=\"%s\"", err.text);
-		fprintf(stderr, "wherryd: %s\n", err.text);
+		/* A person reads the sentence, a journal the line. */
+		if (isatty(STDERR_FILENO))
+			fprintf(stderr, "wherryd: %s\n", err.text);
+		else
+			log_error("fatal", "reason=\"%s\"", err.text);
 		return 1;
 	}
 	return 0;

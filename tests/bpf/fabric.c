@@ -368,6 +368,22 @@ static void removing_ends_everything_and_may_be_repeated(void **state)
 	assert_int_equal(programs_on(lab.machines[1].ifindex), 0);
 }
 
+/* Kernels before 6.6. No pin holds a filter: it must be found by its place and name. */
+static void removing_takes_clsact_filters_away_too(void **state)
+{
+	const char *const filters = "tc filter show dev up0 ingress | grep -q wherry_edge";
+
+	(void)state;
+	assert_int_equal(setenv("WHERRY_TC", "clsact", 1), 0);
+	for (int i = 0; i < 2; i++) /* the second time replaces the program */
+		assert_int_equal(fabric_attach_edge(lab.fabric, lab.up_ifindex, NULL), 0);
+	unsetenv("WHERRY_TC");
+	assert_int_equal(system(filters), 0);
+	assert_int_equal(fabric_remove(BPF_DIR, NULL), 0);
+	assert_int_not_equal(system(filters), 0);
+	restart();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +402,7 @@ int main(void)
 		TEST(more_addresses_than_fit_are_refused_in_words),
 		TEST(more_port_blocks_than_fit_are_refused_in_words),
 		TEST(ten_thousand_services_take_less_than_a_second),
+		TEST(removing_takes_clsact_filters_away_too),
 		TEST(removing_ends_everything_and_may_be_repeated),
 	};
 

@@ -170,7 +170,10 @@ bool frame_sums_are_right(const struct frame *frame)
 		return udp->check == 0 || udp_sum(ip, (const uint8_t *)udp, len) == 0xffff;
 	if (ip->protocol != IPPROTO_ICMP)
 		return true;
+	if (fold(add_words(0, (const uint8_t *)udp, len)) != 0xffff)
+		return false;
 	quoted = frame_quoted(frame);
-	return fold(add_words(0, (const uint8_t *)udp, len)) == 0xffff &&
-	       fold(add_words(0, (const uint8_t *)quoted, quoted->ihl * 4)) == 0xffff;
+	if (len < ICMP_LEN + sizeof(*quoted) || len < ICMP_LEN + quoted->ihl * 4u)
+		return true;
+	return fold(add_words(0, (const uint8_t *)quoted, quoted->ihl * 4)) == 0xffff;
 }

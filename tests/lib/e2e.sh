@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # What the end-to-end tests share; source it first. A test is one scenario: it brings up a lab of its
 # own name, works on it with real programs, and leaves nothing behind, however it ends.
 #
@@ -9,12 +10,17 @@
 #   expect_exit N WHAT CMD.. fails the test unless CMD exits with N
 #   expect_text WANT HAVE    fails the test unless HAVE contains WANT
 #   eventually S CMD...      tries CMD for S seconds
+#   helper NAME              compiles tests/lib/NAME.c (udp_app, udp_probe) and prints its path
+#   image NAME PROGRAM ARG.. an image FROM scratch with PROGRAM, prints its name
+#   udp_toml APP IMAGE [PORT]  a fly.toml with one UDP service, to standard output
+#   ask ADDRESS PORT TEXT    sends a datagram from client-1, prints the answer
+#   run CMD...               runs CMD on the host; leaves $status, $out (both outputs)
 #   pass                     the last line
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 test_name=$(basename "$0" .sh)
 lab="t-$test_name"
-build=${BUILD:-$here/build}
+build=$(realpath -m "${BUILD:-$here/build}")
 export PATH="$build:$here/build:$PATH"
 export NO_COLOR=1
 work=$(mktemp -d "/tmp/wherry-$test_name.XXXXXX")
@@ -102,6 +108,96 @@ eventually() {
 # The dedicated IPv4 of an app.
 address_of() {
 	host wherry ips list -a "$1" -j | sed -n 's/.*"Address": *"\([0-9.]*\)".*/\1/p' | head -n 1
+}
+
+# Programs for inside machines are static: there is no libc in an image FROM scratch.
+helper() {
+	local source=$here/tests/lib/$1.c program=$build/tests/lib/$1
+	mkdir -p "$build/tests/lib"
+	if [ ! -x "$program" ] || [ "$source" -nt "$program" ]; then
+		# Tests run side by side: each makes its own and puts it there whole.
+		${CC:-gcc} -std=gnu17 -D_GNU_SOURCE -O2 -static -o "$program.$$" "$source" 2>"$work/cc.log" &&
+			mv "$program.$$" "$program" || fail "$1.c does not compile: $(tail -n 3 "$work/cc.log")"
+	fi
+	echo "$program"
+}
+
+image() {
+	local name=localhost/wherry-test/$lab-$1 dir=$work/image-$1
+	mkdir -p "$dir"
+	cp "$2" "$dir/program"
+	shift 2
+	{
+		printf 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\nCMD ['
+		local comma=''
+		for word in "$@"; do
+			printf '%s"%s"' "$comma" "$word"
+			comma=', '
+		done
+		printf ']\n'
+	} >"$dir/Dockerfile"
+	# An image of an earlier run that was cut off may be in use no more.
+	podman build --isolation chroot --quiet --tag "$name" "$dir" >"$work/build.log" 2>&1 ||
+		fail "cannot build $name: $(tail -n 3 "$work/build.log")"
+	echo "$name"
+}
+
+# image() runs in a subshell: what it made is removed by name, after the lab.
+remove_images() {
+	podman images --quiet --filter "reference=localhost/wherry-test/$lab-*" | sort -u |
+		xargs -r podman rmi --force >/dev/null 2>&1
+}
+at_exit remove_images
+
+udp_toml() {
+	cat <<-TOML
+		app = "$1"
+		[build]
+		  image = "$2"
+		[[services]]
+		  protocol = "udp"
+		  [[services.ports]]
+		    port = ${3:-5000}
+	TOML
+}
+
+ask() {
+	client "$(helper udp_probe)" "$1" "$2" ask "$3"
+}
+
+run() {
+	out=$(host "$@" 2>&1)
+	status=$?
+}
+
+# run(), and the exit status that it must have.
+run_exit() {
+	local want=$1
+	shift
+	run "$@"
+	[ "$status" = "$want" ] || fail "$*: exit status $status, not $want; it printed: $out"
+}
+
+machine_ids() { host wherry machine list -a "$1" -q; }
+
+# Whether nothing is left of the machines on the host: /run/netns and podman know those of all labs.
+gone() {
+	local id
+	for id in "$@"; do
+		[ ! -e "/run/netns/wherry-$id" ] || return 1
+		[ -z "$(podman ps --all --quiet --filter "name=wherry-$id")" ] || return 1
+		! host test -e "/var/lib/wherry/machines/$id" || return 1
+	done
+}
+
+# How many links to machines the host has.
+veth_count() {
+	host ip -o link show type veth | grep -vc ' eth0@'
+}
+
+# field NAME: the values of a field of the JSON on standard input, one a line; no nesting is heeded.
+field() {
+	sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",]*\)"\{0,1\},\{0,1\}$/\1/p'
 }
 
 pass() {

@@ -5,7 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -352,6 +354,94 @@ static void teardown_leaves_nothing_of_ours(void **state)
 	assert_int_equal(host_net_teardown(NULL), 0);
 }
 
+static int current_namespace(void)
+{
+	int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/*
+ * A new namespace that @link of the current one is moved to as eth0, with @addr/24 and a default
+ * route by @gateway. The caller closes it.
+ */
+static int put_into_namespace(const char *link, const char *addr, const char *gateway)
+{
+	_close_ int here = current_namespace();
+	char command[512];
+	int there;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	there = current_namespace();
+	assert_int_equal(setns(here, CLONE_NEWNET), 0);
+	snprintf(command, sizeof(command), "ip link set %s netns /proc/%d/fd/%d", link, getpid(),
+		there);
+	sh(command);
+	assert_int_equal(setns(there, CLONE_NEWNET), 0);
+	snprintf(command, sizeof(command),
+		"ip link set %s name eth0; ip link set eth0 up; ip addr add %s/24 dev eth0; "
+		"ip route add default via %s",
+		link, addr, gateway);
+	sh(command);
+	assert_int_equal(setns(here, CLONE_NEWNET), 0);
+	return there;
+}
+
+static int udp_socket_in(int namespace, const char *text, uint16_t port)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct timeval patience = {.tv_sec = 2};
+	struct addr addr = addr_of(text);
+	_close_ int here = current_namespace(), fd = -1;
+
+	name.sin_addr.s_addr = addr_v4_be(&addr);
+	assert_int_equal(setns(namespace, CLONE_NEWNET), 0);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(setns(here, CLONE_NEWNET), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+	return take_fd(fd);
+}
+
+/* The source address a datagram from @from has when it arrives at @to, which is bound to @text. */
+static const char *source_seen(int from, int to, const char *text, char seen[static ADDR_TEXT_LEN])
+{
+	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(7000)}, source;
+	socklen_t len = sizeof(source);
+	struct addr addr = addr_of(text);
+	char byte = 'x';
+
+	name.sin_addr.s_addr = addr_v4_be(&addr);
+	assert_int_equal(sendto(from, &byte, 1, 0, (struct sockaddr *)&name, sizeof(name)), 1);
+	assert_int_equal(recvfrom(to, &byte, 1, 0, (struct sockaddr *)&source, &len), 1);
+	addr = addr_from_v4(source.sin_addr.s_addr);
+	return addr_format(&addr, seen);
+}
+
+static void machines_have_the_host_s_address_outside_and_their_own_among_themselves(void **state)
+{
+	struct fixture fixture _cleanup_(fixture_clear) = {};
+	_close_ int outside = -1, one = -1, two = -1;
+	_close_ int at_outside = -1, at_one = -1, at_two = -1;
+	char seen[ADDR_TEXT_LEN];
+
+	(void)state;
+	sh("ip link add wm-one type veth peer name one; ip link add wm-two type veth peer name two;"
+	   "ip link set wm-one up; ip link set wm-two up; ip addr add 172.16.0.1/24 dev wm-one;"
+	   "ip addr add 172.16.1.1/24 dev wm-two");
+	outside = put_into_namespace("hn1", "192.0.2.1", "192.0.2.2");
+	one = put_into_namespace("one", "172.16.0.2", "172.16.0.1");
+	two = put_into_namespace("two", "172.16.1.2", "172.16.1.1");
+	POOLS(&fixture, "203.0.113.0/24");
+	setup_ok(&fixture);
+	at_outside = udp_socket_in(outside, "192.0.2.1", 7000);
+	at_one = udp_socket_in(one, "172.16.0.2", 7000);
+	at_two = udp_socket_in(two, "172.16.1.2", 7000);
+	assert_string_equal(source_seen(at_one, at_outside, "192.0.2.1", seen), "192.0.2.2");
+	assert_string_equal(source_seen(at_one, at_two, "172.16.1.2", seen), "172.16.0.2");
+}
+
 static void pools_are_closed_but_for_the_host_s_own_addresses(void **state)
 {
 	struct fixture fixture _cleanup_(fixture_clear) = {};
@@ -452,6 +542,7 @@ int main(void)
 		TEST(an_address_that_became_the_host_s_own_loses_our_route_only),
 		TEST(a_pool_with_the_gateway_in_it_is_refused_and_nothing_changes),
 		TEST(teardown_leaves_nothing_of_ours),
+		TEST(machines_have_the_host_s_address_outside_and_their_own_among_themselves),
 		TEST(pools_are_closed_but_for_the_host_s_own_addresses),
 		TEST(links_that_come_and_go_are_told),
 		TEST(a_link_that_leaves_a_bridge_is_not_gone),

@@ -116,6 +116,7 @@ static bool serves_when_bound(const char *text, bool is_v6only)
 	struct view view _cleanup_(view_clear) = {};
 	_close_ int fd = bound(SOCK_DGRAM, text, 5000, is_v6only);
 
+	assert_true(fd >= 0);
 	look(&view);
 	assert_false(serves(&view, 5001));
 	return serves(&view, 5000);
@@ -176,6 +177,7 @@ static void tcp_shows_listeners_only_and_serves_no_udp(void **state)
 	_close_ int idle = bound(SOCK_STREAM, "0.0.0.0", 5001, false);
 
 	(void)state;
+	assert_true(idle >= 0);
 	assert_int_equal(listen(listener, 8), 0);
 	look(&view);
 	assert_int_equal(view.count, 1);
@@ -192,6 +194,7 @@ static void sockets_that_share_an_address_are_listed_once_and_in_order(void **st
 	_close_ int c = bound(SOCK_DGRAM, SERVICE, 5000, false);
 
 	(void)state;
+	assert_true(a >= 0 && b >= 0 && c >= 0);
 	look(&view);
 	assert_int_equal(view.count, 2);
 	assert_int_equal(view.list[0].port, 5000);
@@ -220,6 +223,7 @@ static void sockets_of_another_namespace_are_not_seen(void **state)
 	_close_ int fd = bound_in_current(SOCK_DGRAM, "0.0.0.0", 5000, false);
 
 	(void)state;
+	assert_true(fd >= 0);
 	look(&view);
 	assert_int_equal(view.count, 0);
 }
