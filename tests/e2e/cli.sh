@@ -120,7 +120,7 @@ expect_text 'nmae' "$(cat body)"
 [ "$(code -X PUT http://wherry/v1/apps)" = 405 ] || fail "no 405"
 [ "$(code "http://wherry/v1/apps/$web/logs?lines=many")" = 400 ] || fail "no 400 for lines=many"
 [ "$(host stat -c %a /run/wherry/wherryd.sock)" = 600 ] || fail "the socket is open to others"
-setpriv_status=$(host setpriv --reuid 65534 --clear-groups wherry status >out.log 2>&1; echo $?)
+setpriv_status=$(host setpriv --reuid 65534 --clear-groups wherry apps list >out.log 2>&1; echo $?)
 [ "$setpriv_status" = 6 ] || fail "another user: exit status $setpriv_status: $(cat out.log)"
 expect_text "root" "$(cat out.log)"
 pass
