@@ -43,8 +43,8 @@ expect_text "from 198.51.100.10:" "$(cat "$work/$one.log")"
 expect_text "$(machine_field "$first" primary)" "$(in_machine "$first" ip -4 addr show dev eth0)"
 
 # Attached twice is one too many; so is what is no namespace.
-expect_exit 4 "a second attach of one namespace" host wherry machine attach -y -q -a echo \
-	--netns "/run/netns/$one" >"$work/again.log" 2>&1
+expect_exit 4 "a second attach of one namespace" quietly host wherry machine attach -y -q -a echo \
+	--netns "/run/netns/$one"
 host wherry machine attach -y -q -a echo --netns /etc/passwd >"$work/file.log" 2>&1 &&
 	fail "a file was attached"
 expect_text /etc/passwd "$(cat "$work/file.log")"
@@ -68,7 +68,7 @@ wait "$second_pid" 2>/dev/null
 is_noticed() { host wherry machine status "$second" -j | grep -q '"state": "\(stopped\|failed\)"'; }
 expect "a namespace vanished and nobody noticed: $(machine_field "$second" state)" \
 	eventually 10 is_noticed
-expect_exit 3 "the port of an app whose namespace vanished" probe "$addr:5000" 10 2>/dev/null
+expect_exit 3 "the port of an app whose namespace vanished" quietly probe "$addr:5000" 10
 other=$(address_of other)
 expect "another app suffers" probe "$other:5000" 0 100 3000
 expect_text netns "$(host wherry machine status "$second" 2>&1)"

@@ -26,7 +26,7 @@ expect "segmentation offload" probe_at host-1 --segment 1000 "$addr:5000" 20000
 expect "a wildcard app does not answer the host" probe_at host-1 --any-answer "$other:5000" 0 3000
 expect_text "192.0.2.11:" "$(host "$tools/udpprobe" --text hello "$other:5000")"
 expect_exit 3 "a port that no service declares, from the host" \
-	probe_at host-1 "$addr:5001" 10 2>/dev/null
+	quietly probe_at host-1 "$addr:5001" 10
 host "$tools/udpapp" --bind 127.0.0.1 --port 7100 >"$work/local.log" 2>&1 &
 at_exit "kill $! 2>/dev/null"
 eventually 3 grep -q bound "$work/local.log" || fail "the local server does not run"
@@ -44,11 +44,11 @@ seen=$(in_machine "$echo_machine" "$tools/udpprobe" --from fly-global-services:6
 	--text hello "$other:5000")
 [ "$seen" = "$addr:6000" ] || fail "the other app saw \"$seen\", not $addr:6000"
 expect_exit 3 "a closed port of another app, from a machine" \
-	in_machine "$other_machine" "$tools/udpprobe" "$addr:5001" 10 2>/dev/null
+	quietly in_machine "$other_machine" "$tools/udpprobe" "$addr:5001" 10
 
 # Its own app: another machine of it answers; alone it meets itself, which is dropped by name.
-expect_exit 4 "a machine that talks to itself by the public address" in_machine "$echo_machine" \
-	"$tools/udpprobe" --timeout 300 "$addr:5000" 10 2>/dev/null
+expect_exit 4 "a machine that talks to itself by the public address" quietly in_machine \
+	"$echo_machine" "$tools/udpprobe" --timeout 300 "$addr:5000" 10
 [ "$(counter hairpin_to_self)" -gt 0 ] || fail "meeting itself is not counted as hairpin_to_self"
 
 # The app's port is closed: the host and the machines hear of it.
@@ -57,7 +57,7 @@ is_closed() {
 	[ -z "$(nsenter --net="$(machine_field "$echo_machine" netns)" ss -Huln)" ]
 }
 expect "the app does not close its socket" eventually 3 is_closed
-expect_exit 3 "an app's closed port, from the host" probe_at host-1 "$addr:5000" 10 2>/dev/null
+expect_exit 3 "an app's closed port, from the host" quietly probe_at host-1 "$addr:5000" 10
 expect_exit 3 "an app's closed port, from a machine" \
-	in_machine "$other_machine" "$tools/udpprobe" "$addr:5000" 10 2>/dev/null
+	quietly in_machine "$other_machine" "$tools/udpprobe" "$addr:5000" 10
 pass

@@ -24,7 +24,7 @@ table ip test {
 END
 
 # Sums of the receiver: lost datagrams and all of them.
-run() { # WHAT ARGS...
+measure() { # WHAT ARGS...
 	local what=$1 sum
 	shift
 	client timeout 15 iperf3 -u -c "$addr" -p 5201 -t 1 -w 200K --json "$@" >"$work/iperf.json" 2>&1 ||
@@ -35,11 +35,11 @@ run() { # WHAT ARGS...
 	[ "${packets:-0}" -ge 200 ] || fail "only ${packets:-0} datagrams, $what"
 	[ "$lost" = 0 ] || fail "$lost of $packets datagrams are lost, $what"
 }
-run "upward" -b 10M -l 1000
-run "downward" -R -b 10M -l 1000
-run "four streams" -P 4 -b 3M -l 1000
-run "in fragments" -b 16M -l 8000
-run "in fragments, downward" -R -b 16M -l 8000
+measure "upward" -b 10M -l 1000
+measure "downward" -R -b 10M -l 1000
+measure "four streams" -P 4 -b 3M -l 1000
+measure "in fragments" -b 16M -l 8000
+measure "in fragments, downward" -R -b 16M -l 8000
 # The machine's traffic was counted by the data plane, not forwarded around it.
 packets=$(host wherry doctor -j | sed -n 's/.*"rx_packets": *\([0-9]*\).*/\1/p' | head -n 1)
 [ "$packets" -gt 2500 ] || fail "the data plane delivered only $packets packets"

@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # What the end-to-end tests share; source it first. A test is one scenario: it brings up a lab of its

@@ -7,6 +7,7 @@
 #   machine_of APP CMD...        runs any program of the host so
 #   probe ADDR:PORT SIZE...      udpprobe in client-1; probe_at NODE for others
 #   in_machine ID CMD...         runs CMD in the machine
+#   quietly CMD...              without its output
 #   counter NAME                 packets under a name of wherry doctor
 #   capture NODE NAME FILTER     tcpdump in the background, on eth0; captured NAME ends it and prints
 # shellcheck source=tests/lib/e2e.sh
@@ -42,7 +43,6 @@ machine_of() {
 		set -- -c "$work/$app.toml" "$@"
 		touch "$work/$app.deployed"
 	fi
-	# shellcheck disable=SC2034
 	machine=$(host wherry machine run -y -q -a "$app" "${options[@]+"${options[@]}"}" \
 		--rootfs / "$@" 2>"$work/run.log") ||
 		fail "the machine does not start: $(cat "$work/run.log")"
@@ -51,6 +51,9 @@ machine_of() {
 udp_app() {
 	machine_of echo -- "$tools/udpapp" "$@"
 }
+
+# What is expected to fail need not be seen to.
+quietly() { "$@" >/dev/null 2>&1; }
 
 probe_at() {
 	local node=$1
