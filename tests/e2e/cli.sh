@@ -72,9 +72,9 @@ for words in "machine list" "status" "services list" "ips list" "apps list" doct
 	longest=$(on_terminal "$words" | sed "s/$escape\[[0-9;]*[mK]//g" | wc -L)
 	[ "$longest" -gt 20 ] && [ "$longest" -le 80 ] || fail "wherry $words is $longest columns wide"
 done
-case "$(on_terminal "machine list")" in *"$escape["*) ;; *) fail "no colour on a terminal" ;; esac
-case "$(on_terminal "machine list" NO_COLOR=1)" in *"$escape["*) fail "colour under NO_COLOR" ;; esac
-case "$(host env -u NO_COLOR wherry machine list)" in *"$escape["*) fail "colour in a pipe" ;; esac
+case "$(on_terminal "machine list")" in *"${escape}["*) ;; *) fail "no colour on a terminal" ;; esac
+case "$(on_terminal "machine list" NO_COLOR=1)" in *"${escape}["*) fail "colour under NO_COLOR" ;; esac
+case "$(host env -u NO_COLOR wherry machine list)" in *"${escape}["*) fail "colour in a pipe" ;; esac
 
 # Slips of the finger.
 run_exit 2 wherry statsu
