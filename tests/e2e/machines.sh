@@ -31,13 +31,16 @@ round() {
 share() { # MACHINE
 	tr ' ' '\n' <<<"$answers" | grep -cx "$1"
 }
+between() { # LOW HIGH FLOWS WHO
+	[ "$3" -ge "$1" ] || fail "$4 has only $3 of $flows flows"
+	[ "$3" -le "$2" ] || fail "$4 has $3 of $flows flows"
+}
 
 round "at first"
 at_first=$answers
 for n in 1 2 3 4; do
 	# A quarter is 75; beyond 45..105 is four sigma.
-	[ "$(share $n)" -ge 45 ] && [ "$(share $n)" -le 105 ] ||
-		fail "machine $n has $(share $n) of $flows flows"
+	between 45 105 "$(share $n)" "machine $n"
 done
 for _ in 1 2 3; do
 	round "again"
@@ -52,7 +55,7 @@ round "after a machine came"
 new=$(echo | client "$tools/udpprobe" --flows $flows "$addr:5000")
 expect_text 5 "$new"
 fives=$(tr ' ' '\n' <<<"$new" | grep -cx 5)
-[ "$fives" -ge 35 ] && [ "$fives" -le 95 ] || fail "the new machine has $fives of $flows new flows"
+between 35 95 "$fives" "the new machine"
 
 # The second one goes: while it drains its flows are its own and no new one (of a client that
 # was not there before: a port used again is a known flow) comes to it.

@@ -47,7 +47,7 @@ expect "segmentation offload of own traffic" \
 	fail "a DNS lookup of the app gets no answer"
 expect_text "query from 192.0.2.11:" "$(cat "$work/dns.log")"
 expect "the app does not reach its host" machine_probe 192.0.2.11:7001 100 3000
-expect_exit 3 "own traffic to a closed port" machine_probe 198.51.100.10:7009 10 2>/dev/null
+expect_exit 3 "own traffic to a closed port" quietly machine_probe 198.51.100.10:7009 10
 
 # From fly-global-services: an undeclared port, then the service's own.
 for port in 6000 5000; do
@@ -57,8 +57,8 @@ for port in 6000 5000; do
 		--from "fly-global-services:$port" 198.51.100.10:7001 0 100 1472 3000 65507
 	expect "segments from port $port" machine_probe --segment 1000 \
 		--from "fly-global-services:$port" 198.51.100.10:7001 20000
-	expect_exit 3 "a stranger's closed port, from port $port" machine_probe \
-		--from "fly-global-services:$port" 198.51.100.10:7009 10 2>/dev/null
+	expect_exit 3 "a stranger's closed port, from port $port" quietly machine_probe \
+		--from "fly-global-services:$port" 198.51.100.10:7009 10
 	expect "from fly-global-services to the host itself, port $port" machine_probe \
 		--from "fly-global-services:$port" 192.0.2.11:7001 100 3000
 done

@@ -55,7 +55,7 @@ says() { # WANT ADDR:PORT
 	[ "$have" = "$1" ] || fail "$2 leads to \"$have\", not to $1"
 }
 refuses() { # NODE ADDR:PORT
-	expect_exit 3 "$2 is not closed" probe_at "$1" --timeout 1000 "$2" 10 2>/dev/null
+	expect_exit 3 "$2 is not closed" quietly probe_at "$1" --timeout 1000 "$2" 10
 }
 
 says web "$addr:5000"
