@@ -18,6 +18,7 @@ enum fabric_map {
 	MAP_SERVICES,
 	MAP_ADDRESSES,
 	MAP_TABLES,
+	MAP_TABLE_IDS,
 	MAP_MACHINES,
 	MAP_INTERFACES,
 	MAP_POOLS,
@@ -61,7 +62,7 @@ struct fabric {
 	size_t address_count;
 	struct group_state *groups;
 	size_t group_count, group_room;
-	uint8_t *table_used; /* WHERRY_MAX_TABLES: there is one in the maps at this index */
+	uint32_t *table_ids; /* WHERRY_MAX_TABLES, a copy of the map; not 0: there is a table */
 };
 
 /* Index of the machine @id, or 0. */
