@@ -80,7 +80,7 @@ int services_forget_machine(struct fabric *fabric, uint16_t index, struct err *e
 /* Attaches or replaces the program on the ingress of @ifindex, pinned as @name. */
 int attach_ingress(struct fabric *fabric, enum fabric_program program, unsigned int ifindex,
 	const char *name, struct err *err);
-void detach_ingress(struct fabric *fabric, const char *name);
+void detach_ingress(struct fabric *fabric, unsigned int ifindex, const char *name);
 
 /* Detaches everything that is pinned below @bpf_dir, and clsact filters in this namespace. */
 void attach_remove_all(const char *bpf_dir);
