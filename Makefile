@@ -123,13 +123,14 @@ bench:
 	$(MAKE) bench-tools
 	bench/run udp
 
-# Programs that end-to-end tests run: tests/lib/NAME.c with a main().
+# Programs that end-to-end tests run: tests/lib/NAME.c with a main(). Static, because they run in
+# images FROM scratch, too.
 test_tools := $(patsubst %.c,$(BUILD)/%,$(shell grep -l '^int main' tests/lib/*.c))
 
 $(test_tools): $(BUILD)/%: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CFLAGS) -D_GNU_SOURCE $< -o $@
+	$(Q)$(CC) -std=gnu17 -O2 -g $(CWARN) -D_GNU_SOURCE -static $< -o $@
 
 test-tools: $(test_tools)
 
@@ -142,8 +143,11 @@ check:
 	$(MAKE) $(jobs) SANITIZE=1 BUILD=build/sanitize all unit-tests bpf-tests
 	$(MAKE) --no-print-directory run-tests
 
+lint:
+	tests/lint
+
 run-tests:
-	tests/run $(patsubst %,build/sanitize/%,$(patsubst %.c,%,$(wildcard tests/unit/*/*.c)) \
+	tests/run tests/lint $(patsubst %,build/sanitize/%,$(patsubst %.c,%,$(wildcard tests/unit/*/*.c)) \
 		$(filter-out $(bpf_helpers:$(BUILD)/%.o=%),$(patsubst %.c,%,$(wildcard tests/bpf/*.c)))) \
 		$(sort $(wildcard tests/e2e/*.sh))
 
@@ -196,4 +200,4 @@ clean:
 
 -include $(shell find $(BUILD) -path $(BUILD)/oldest -prune -o -name '*.d' -print 2>/dev/null)
 
-.PHONY: all clean unit-tests bpf-tests bench bench-tools test-tools check check-oldest run-tests demo man install
+.PHONY: all clean unit-tests bpf-tests bench bench-tools test-tools check check-oldest run-tests lint demo man install

@@ -86,7 +86,7 @@ static __always_inline __be32 learn_flow(struct __sk_buff *skb, struct wherry_ma
 	return fresh.local_addr;
 }
 
-/* The way back of a flow that a machine opened itself, from a port that no service declares. */
+/* The way back of a flow that a machine opened itself. 0: none. */
 static __always_inline __u32 find_outflow(const struct conversation *talk)
 {
 	struct wherry_outflow_key key = {
@@ -142,9 +142,17 @@ static __always_inline enum found find_target(struct __sk_buff *skb,
 	if (likely(!flow)) {
 		target->index = slot.machine;
 		machine = find_machine(slot.machine);
-		if (!machine)
-			return FOUND_NO_MACHINE;
-		flow = find_flow(machine, &key);
+		flow = machine ? find_flow(machine, &key) : NULL;
+	}
+	/* New to its machine: it may be an answer to what another one sent from this port. */
+	if (unlikely(!flow && service)) {
+		__u32 sender = find_outflow(talk);
+
+		if (sender && sender != target->index) {
+			target->index = sender;
+			machine = find_machine(sender);
+			flow = machine ? find_flow(machine, &key) : NULL;
+		}
 	}
 	if (!machine)
 		return FOUND_NO_MACHINE;

@@ -122,15 +122,6 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } wherry_pools SEC(".maps");
 
-/* Written by wherryd. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct wherry_config);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} wherry_config SEC(".maps");
-
 /* Counted by the programs: enum wherry_verdict -> packets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -130,7 +130,7 @@ _Static_assert(sizeof(struct wherry_fragment) == 24, "no holes");
 /* Reassembly gives up after this; a fragment id may mean another datagram then (RFC 791, 6.3). */
 #define WHERRY_FRAGMENT_LIFE_NS 30000000000ULL
 
-/* A flow that a machine opened from its service address, at a port that no service declares. */
+/* A flow that a machine opened from its service address. */
 struct wherry_outflow_key {
 	__be32 public_addr;
 	__be32 remote;
@@ -158,12 +158,6 @@ enum wherry_pool {
 	WHERRY_POOL_CLOSED = 1, /* sockets of the host do not answer here */
 	WHERRY_POOL_HOST = 2,	/* the host's own address: they do */
 };
-
-struct wherry_config {
-	__u32 public_ifindex; /* for what leaves without a flow */
-	__u32 zero;
-};
-_Static_assert(sizeof(struct wherry_config) == 8, "no holes");
 
 struct wherry_traffic {
 	__u64 rx_packets, rx_bytes; /* to the machine, through the fabric */

@@ -190,6 +190,11 @@ static void dispatch(struct api_request *req)
 	_cleanup_(buf_clear) struct buf allow = {};
 	const struct api_route *route;
 
+	if (req->server->is_closing) {
+		api_reply_error(req, 503, "unavailable",
+			"wherryd is being stopped; ask again when it is back", NULL);
+		return;
+	}
 	route = router_find(req->server->routes, req->method, &req->target, &allow);
 	if (!route) {
 		reply_not_routed(req, &allow);

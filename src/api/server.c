@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "api/server_impl.h"
 #include "base/err.h"
@@ -19,6 +20,7 @@
 #include "base/mem.h"
 
 #define IDLE_TIMEOUT_S		60
+#define FLUSH_MAX_MS		100
 #define CONNECTION_LIMIT	512
 #define CONNECTION_MEMORY_BYTES ((size_t)64 << 10) /* bounds the headers, too */
 
@@ -221,6 +223,30 @@ static void remove_socket(struct api_server *server)
 		unlink(server->socket_path);
 }
 
+static bool has_last_words(const struct api_server *server)
+{
+	const struct api_stream *stream;
+
+	LIST_FOREACH(stream, &server->streams, link)
+	if (!stream->is_owned && stream->connection && stream->pending.len > stream->sent_bytes)
+		return true;
+	return false;
+}
+
+/* How streams ended is still to be read; a client that reads takes it at once. */
+static void flush_streams(struct api_server *server)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+
+	server->is_closing = true;
+	for (int i = 0; i < FLUSH_MAX_MS && has_last_words(server); i++) {
+		MHD_run(server->daemon);
+		nanosleep(&pause, NULL);
+	}
+	/* Once more for the end of the last stream's answer, which follows its content. */
+	MHD_run(server->daemon);
+}
+
 void api_server_free(struct api_server *server)
 {
 	struct api_request *req;
@@ -229,6 +255,8 @@ void api_server_free(struct api_server *server)
 	if (!server)
 		return;
 	remove_socket(server);
+	if (server->daemon)
+		flush_streams(server);
 	if (server->open_handles == 2)
 		uv_poll_stop(&server->poll);
 	/* MHD does not stop with suspended connections. */

@@ -40,7 +40,8 @@ int api_server_new(struct api_server **out, uv_loop_t *loop, const char *socket_
 	const struct api_route *routes, void *arg, struct err *err);
 
 /*
- * Closes every connection and removes the socket if it is still ours. Not from within a handler.
+ * Closes every connection and removes the socket if it is still ours. What ended streams still
+ * hold is given a moment to be read. Not from within a handler.
  * Streams and deferred requests stay valid until their owners end or answer them, and their closed
  * callbacks are not called any more. The loop must run until its handles are closed.
  */

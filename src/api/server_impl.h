@@ -60,6 +60,7 @@ struct api_server {
 	uv_poll_t poll;	  /* of MHD's epoll descriptor */
 	uv_timer_t timer; /* MHD's timeouts, and closed callbacks that are due */
 	int open_handles;
+	bool is_closing;
 	char *socket_path; /* NULL: not ours to remove */
 	uint64_t socket_dev, socket_ino;
 };

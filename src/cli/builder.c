@@ -45,7 +45,8 @@ static void keep_line(struct builder_output *out, const char *line)
 		snprintf(out->last, sizeof(out->last), "%s", line);
 }
 
-/* Passes everything on until the program closes its end. */
+/* Passes everything on until the program closes its end, but its error: that is the caller's to
+ * say. */
 static void pass_on(const struct cli *cli, int fd, struct builder_output *out)
 {
 	_fclose_ FILE *stream = fdopen(fd, "r");
@@ -58,7 +59,7 @@ static void pass_on(const struct cli *cli, int fd, struct builder_output *out)
 		return;
 	}
 	while ((len = getline(&line, &size, stream)) > 0) {
-		if (!cli->is_quiet) {
+		if (!cli->is_quiet && strncmp(line, "Error: ", 7) != 0) {
 			fputs(line, stderr);
 			fflush(stderr);
 		}

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define REATTACH_MS   200 /* an interface that comes back is given time to be named and set up */
 #define ADOPT_TICK_MS 2
 
 static int load_config(struct control *control, struct err *err)
@@ -38,104 +37,6 @@ static int load_config(struct control *control, struct err *err)
 	if (r == 0)
 		log_set_level(control->config.log_level);
 	return r;
-}
-
-/* Everything that depends on the public interface, which may come and go. */
-static int setup_public(struct control *control, struct err *err)
-{
-	_free_ struct fabric_pool *pools = NULL;
-	struct host_net_options options;
-	struct host_public public = {};
-	size_t pool_count = 0;
-	int r;
-
-	r = host_net_find_public(control->config.public_interface, &public, err);
-	if (r < 0)
-		return r;
-	host_public_clear(&control->public);
-	control->public = public;
-	if (!control->public.is_ethernet)
-		return err_set(err, -ENOTSUP,
-			"%s is no Ethernet interface, which the public one "
-			"has to be",
-			control->public.name);
-	free(control->pools);
-	control->pools = NULL;
-	host_net_pools(control->config.public_pools, control->config.public_pool_count,
-		&control->public, &control->pools, &control->pool_count);
-	options = (struct host_net_options){
-		.public = &control->public,
-		.pools = control->pools,
-		.pool_count = control->pool_count,
-		.machine_pool = control->config.machine_pool,
-	};
-	r = host_net_setup(&options, err);
-	if (r == 0)
-		r = host_net_fabric_pools(&options, &pools, &pool_count, err);
-	if (r == 0)
-		r = fabric_set_pools(control->fabric, pools, pool_count, err);
-	if (r == 0)
-		r = fabric_set_public(control->fabric, control->public.ifindex, err);
-	if (r == 0)
-		r = fabric_attach_accept(control->fabric, err);
-	/* The loopback device: clients on the host itself. */
-	if (r == 0)
-		r = fabric_attach_edge(control->fabric, 1, err);
-	if (r == 0)
-		r = fabric_attach_edge(control->fabric, control->public.ifindex, err);
-	return r;
-}
-
-/* Interfaces that come and go */
-
-static void reattach(uv_timer_t *timer)
-{
-	struct control *control = timer->data;
-	struct err err = {};
-
-	if (setup_public(control, &err) < 0)
-		log_error("public-interface-lost", "reason=\"%s\"", err.text);
-	else
-		log_info("public-interface", "name=%s ifindex=%u", control->public.name,
-			control->public.ifindex);
-}
-
-static void link_changed(void *arg, unsigned int ifindex, const char *ifname, bool is_gone)
-{
-	struct control *control = arg;
-
-	if (strcmp(ifname, control->public.name) == 0 &&
-		(is_gone || ifindex != control->public.ifindex))
-		uv_timer_start(&control->reattach_timer, reattach, REATTACH_MS, 0);
-	for (size_t i = 0; is_gone && i < control->machine_count; i++)
-		if (control->machines[i]->has_net &&
-			(unsigned int)control->machines[i]->net.ifindex == ifindex) {
-			machine_net_gone(control->machines[i]);
-			return;
-		}
-}
-
-static void links_readable(uv_poll_t *watch, int status, int events)
-{
-	struct control *control = watch->data;
-
-	(void)status;
-	(void)events;
-	host_net_watch_read(control->link_fd, link_changed, control);
-}
-
-static int watch_links(struct control *control, struct err *err)
-{
-	control->link_fd = host_net_watch_fd();
-	if (control->link_fd < 0)
-		return err_errno(err, control->link_fd, "cannot watch the host's interfaces");
-	uv_timer_init(control->loop, &control->reattach_timer);
-	uv_timer_init(control->loop, &control->adopt_timer);
-	control->reattach_timer.data = control->adopt_timer.data = control;
-	uv_poll_init(control->loop, &control->link_watch, control->link_fd);
-	control->link_watch.data = control;
-	uv_poll_start(&control->link_watch, UV_READABLE, links_readable);
-	return 0;
 }
 
 /* The start */
@@ -178,6 +79,7 @@ static void forget_stale_machines(struct control *control)
 static void all_known(uv_timer_t *timer)
 {
 	struct control *control = timer->data;
+	struct err err;
 
 	if (control->is_ready || control->adopting)
 		return;
@@ -186,6 +88,9 @@ static void all_known(uv_timer_t *timer)
 	serve(control);
 	forget_stale_machines(control);
 	serve(control);
+	/* Last: programs of a build with other maps must not meet empty ones. */
+	if (public_attach(control, &err) < 0)
+		log_error("data-plane-not-attached", "reason=\"%s\"", err.text);
 	for (size_t i = control->machine_count; i-- > 0;)
 		machine_step(control->machines[i]);
 	control->ready_fn(control->ready_arg);
@@ -199,6 +104,8 @@ static void adopt_machines(struct control *control)
 			control->machines[i]->record->wish = WISH_DESTROYED;
 		machine_adopt(control->machines[i]);
 	}
+	uv_timer_init(control->loop, &control->adopt_timer);
+	control->adopt_timer.data = control;
 	uv_timer_start(&control->adopt_timer, all_known, 0, ADOPT_TICK_MS);
 }
 
@@ -226,9 +133,9 @@ static int open_all(struct control *control, const struct control_options *optio
 	fabric_options.max_flows = control->config.max_flows;
 	r = fabric_open(&control->fabric, &fabric_options, err);
 	if (r == 0)
-		r = setup_public(control, err);
+		r = public_setup(control, err);
 	if (r == 0)
-		r = watch_links(control, err);
+		r = public_watch(control, err);
 	if (r == 0)
 		r = catalog_load(control, err);
 	if (r < 0)
@@ -284,11 +191,8 @@ void control_close(struct control *control)
 	while (control->machine_count)
 		machine_close(control->machines[control->machine_count - 1]);
 	api_server_free(take_ptr(control->api));
-	if (control->link_fd >= 0) {
-		uv_close((uv_handle_t *)&control->link_watch, NULL);
-		uv_close((uv_handle_t *)&control->reattach_timer, NULL);
-		uv_close((uv_handle_t *)&control->adopt_timer, NULL);
-	}
+	public_close(control);
+	uv_close((uv_handle_t *)&control->adopt_timer, NULL);
 }
 
 void control_free(struct control *control)

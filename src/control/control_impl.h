@@ -5,8 +5,10 @@
  *
  *   catalog.c    the catalog in memory, and changes to it
  *   addresses.c  which address is whose
+ *   machine_list.c  the machines by id, and their memory
  *   machine.c    one machine: from what is wanted to what is
  *   jobs.c       the blocking part of that, in workers
+ *   public.c     the public interface, and the host's network around it
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
  *   views.c      the documents of the API
@@ -114,6 +116,7 @@ struct control {
 	struct waiter *waiters;
 	unsigned int adopting; /* machines that are STATE_UNKNOWN */
 	bool is_ready;
+	bool is_public_lost;
 	void (*ready_fn)(void *arg);
 	void *ready_arg;
 	int link_fd;
@@ -154,9 +157,6 @@ int catalog_add_ip(struct control *control, struct ip_record *record); /* takes 
 void catalog_remove_ip(struct control *control, struct ip_record *record);
 /* Makes @release current; takes over both. */
 void app_set_release(struct app *app, struct release_record *release, struct app_config *config);
-/* Splits a command line as a shell does words, quotes and backslashes. -EINVAL: open quote. */
-int command_split(const char *text, struct strings *out);
-void strings_clear(struct strings *strings);
 
 /* addresses.c */
 
@@ -171,7 +171,10 @@ struct addr network_gateway(const struct prefix *network);
 struct addr network_primary(const struct prefix *network);
 struct addr network_service(const struct prefix *network);
 
-/* machine.c */
+/* machine_list.c */
+
+/* Before the first restart of a program that crashed; it doubles from there. */
+#define MACHINE_BACKOFF_FIRST_MS 500
 
 struct machine *machine_find(const struct control *control, const char *id);
 /* By any unique prefix of the id. NULL with *@matches 0 or more than 1. */
@@ -179,12 +182,16 @@ struct machine *machine_find_prefix(
 	const struct control *control, const char *prefix, size_t *matches);
 /* Takes @record over and starts to make it so. */
 int machine_add(struct control *control, struct machine_record *record, struct machine **out);
-/* Reads the wish again and acts on it; to be called after every change of the record. */
-void machine_step(struct machine *machine);
-void machine_adopt(struct machine *machine);
 void machine_close(struct machine *machine);
 void machine_hold(struct machine *machine);
 void machine_release(struct machine *machine);
+void machine_unwatch(struct machine *machine);
+
+/* machine.c */
+
+/* Reads the wish again and acts on it; to be called after every change of the record. */
+void machine_step(struct machine *machine);
+void machine_adopt(struct machine *machine);
 /* Called by jobs.c in the loop. */
 struct machine_job;
 void machine_job_done(struct machine *machine, const struct machine_job *job);
@@ -213,6 +220,15 @@ struct machine_job {
 int job_start(struct machine *machine, enum job_type type);
 int machine_spec_build(const struct machine *machine, struct machine_spec *out);
 char *machine_dir(const struct control *control, const char *id);
+
+/* public.c */
+
+/* Finds the public interface and sets the host's network up for it; at the start, and again. */
+int public_setup(struct control *control, struct err *err);
+/* Clients' packets come in from here on. */
+int public_attach(struct control *control, struct err *err);
+int public_watch(struct control *control, struct err *err);
+void public_close(struct control *control);
 
 /* serve.c */
 
@@ -246,7 +262,7 @@ struct rollout_request {
 	const char *image;
 	json_t *counts; /* {GROUP: N}, or NULL */
 	bool allocate_v4;
-	bool is_dry; /* only say whether it would be refused */
+	bool is_dry;			/* only say whether it would be refused */
 	struct machine_record *machine; /* ROLLOUT_RUN: what to make; taken over */
 };
 

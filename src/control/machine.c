@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS	 30000
 #define BACKOFF_RESET_MS 60000 /* a program that ran this long starts over with the first one */
 
@@ -26,43 +25,6 @@
 #define DRAIN_QUIET_MIN_MS 1000
 
 static void step_later(struct machine *machine, unsigned int after_ms);
-
-/* The array is sorted by id. */
-static size_t position(const struct control *control, const char *id)
-{
-	size_t low = 0, high = control->machine_count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (strcmp(control->machines[middle]->record->id, id) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-struct machine *machine_find(const struct control *control, const char *id)
-{
-	size_t at = position(control, id);
-
-	if (at < control->machine_count && strcmp(control->machines[at]->record->id, id) == 0)
-		return control->machines[at];
-	return NULL;
-}
-
-struct machine *machine_find_prefix(
-	const struct control *control, const char *prefix, size_t *matches)
-{
-	size_t first = position(control, prefix), at = first, len = strlen(prefix);
-
-	while (at < control->machine_count &&
-		strncmp(control->machines[at]->record->id, prefix, len) == 0)
-		at++;
-	*matches = len ? at - first : 0;
-	return *matches == 1 ? control->machines[first] : NULL;
-}
 
 const char *machine_state_name(const struct machine *machine)
 {
@@ -87,89 +49,6 @@ const char *machine_state_name(const struct machine *machine)
 bool machine_is_up(const struct machine *machine)
 {
 	return machine->state == STATE_STARTED;
-}
-
-/* Handles are closed in the background; the memory goes with the last one. */
-
-static void free_machine(struct machine *machine)
-{
-	machine_record_free(machine->record);
-	machine_state_clear(&machine->history);
-	mem_closep(&machine->pidfd);
-	free(machine->failure);
-	free(machine);
-}
-
-void machine_hold(struct machine *machine)
-{
-	machine->holders++;
-}
-
-void machine_release(struct machine *machine)
-{
-	if (--machine->holders == 0)
-		free_machine(machine);
-}
-
-static void handle_closed(uv_handle_t *handle)
-{
-	machine_release(handle->data);
-}
-
-static void unwatch(struct machine *machine)
-{
-	if (machine->is_watched)
-		uv_poll_stop(&machine->watch);
-	machine->is_watched = false;
-}
-
-void machine_close(struct machine *machine)
-{
-	struct control *control = machine->control;
-	size_t at = position(control, machine->record->id);
-
-	if (at < control->machine_count && control->machines[at] == machine) {
-		control->machine_count--;
-		memmove(&control->machines[at], &control->machines[at + 1],
-			(control->machine_count - at) * sizeof(*control->machines));
-	}
-	machine->is_gone = true;
-	/* One that is closed already to be made anew lets go in watch_closed(). */
-	if (machine->pidfd >= 0 && !uv_is_closing((uv_handle_t *)&machine->watch)) {
-		unwatch(machine);
-		uv_close((uv_handle_t *)&machine->watch, handle_closed);
-	}
-	uv_close((uv_handle_t *)&machine->timer, handle_closed);
-}
-
-int machine_add(struct control *control, struct machine_record *record, struct machine **out)
-{
-	size_t at = position(control, record->id);
-	struct machine **bigger =
-		realloc(control->machines, (control->machine_count + 1) * sizeof(*bigger));
-	struct machine *machine = calloc(1, sizeof(*machine));
-
-	if (bigger)
-		control->machines = bigger;
-	if (!bigger || !machine) {
-		free(machine);
-		machine_record_free(record);
-		return -ENOMEM;
-	}
-	machine->control = control;
-	machine->record = record;
-	machine->state = STATE_CREATED;
-	machine->pidfd = -1;
-	machine->backoff_ms = BACKOFF_FIRST_MS;
-	uv_timer_init(control->loop, &machine->timer);
-	machine->timer.data = machine;
-	machine->holders = 1;
-	memmove(&bigger[at + 1], &bigger[at], (control->machine_count - at) * sizeof(*bigger));
-	bigger[at] = machine;
-	control->machine_count++;
-	if (out)
-		*out = machine;
-	return 0;
 }
 
 void machine_event(
@@ -230,7 +109,7 @@ static void program_ended(uv_poll_t *watch, int status, int events)
 
 	(void)status;
 	(void)events;
-	unwatch(machine);
+	machine_unwatch(machine);
 	if (machine->state == STATE_STARTED && !machine->is_busy)
 		job_start(machine, JOB_INSPECT);
 }
@@ -268,7 +147,7 @@ static void watch_program(struct machine *machine)
 	machine->watch.data = machine;
 	if (machine->pidfd >= 0) {
 		/* The poll handle is bound to the old descriptor: it is made anew. */
-		unwatch(machine);
+		machine_unwatch(machine);
 		uv_close((uv_handle_t *)&machine->watch, watch_closed);
 		return;
 	}
@@ -299,7 +178,7 @@ static void exited(struct machine *machine)
 		snprintf(message, sizeof(message), "the program exited with code %d",
 			machine->run.exit_code);
 	if (clock_now_ms() - machine->started_ms >= BACKOFF_RESET_MS)
-		machine->backoff_ms = BACKOFF_FIRST_MS;
+		machine->backoff_ms = MACHINE_BACKOFF_FIRST_MS;
 	if (!is_crash) {
 		machine->has_finished = true;
 		set_state(machine, STATE_STOPPED);
@@ -435,6 +314,10 @@ void machine_job_done(struct machine *machine, const struct machine_job *job)
 		if (job->result < 0) {
 			fail(machine, "start", job->err.text);
 			restart_later(machine);
+		} else if (job->run.state == MACHINE_RUN_EXITED) {
+			/* Sooner than it could be looked at. */
+			machine->started_ms = clock_now_ms();
+			exited(machine);
 		} else {
 			started(machine, "start");
 		}
@@ -543,7 +426,7 @@ static void leave(struct machine *machine, enum machine_state state, enum job_ty
 		return;
 	machine->is_draining = false;
 	set_state(machine, state);
-	unwatch(machine);
+	machine_unwatch(machine);
 	serve_forget(machine);
 	serve(machine->control);
 	if (job_start(machine, job) < 0)

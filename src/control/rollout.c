@@ -18,9 +18,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define TICK_MS	  20
-#define SETTLE_MS 300  /* a program that ends sooner did not come up */
-#define BIND_MS	  5000 /* how long a program may take to open its UDP ports */
+#define TICK_MS 20
 
 static void tick(uv_timer_t *timer);
 
@@ -100,7 +98,7 @@ static void fail(struct rollout *rollout, const char *code, const char *sentence
 	char text[sizeof(((struct err *)0)->text) + 64];
 
 	if (app && app->record->release && rollout->kind == ROLLOUT_DEPLOY)
-		snprintf(text, sizeof(text), "%s; release %u goes on serving", sentence,
+		snprintf(text, sizeof(text), "%s; release v%u goes on serving", sentence,
 			app->record->release);
 	else
 		snprintf(text, sizeof(text), "%s", sentence);
@@ -318,94 +316,6 @@ static void turn_over(struct rollout *rollout)
 
 static void make_next(struct rollout *rollout);
 
-static void add_log_line(void *arg, const struct log_line *line)
-{
-	snprintf(arg, 160, "%s", line->message);
-}
-
-/* What the program said last, for the person who asked for it. */
-static void add_last_words(const struct machine *machine, struct err *err)
-{
-	_free_ char *dir = machine_dir(machine->control, machine->record->id);
-	struct logs_cursor cursor = {};
-	char line[160] = "";
-	size_t len = strlen(err->text);
-
-	if (!dir || logs_seek_tail(dir, 1, &cursor) < 0)
-		return;
-	logs_read(dir, &cursor, add_log_line, line);
-	if (*line)
-		snprintf(err->text + len, sizeof(err->text) - len, "; its last words: %s", line);
-}
-
-/* The next single UDP port of the machine's services at which nobody listens; 0: none. */
-static uint16_t find_unbound(const struct rollout *rollout, const struct machine *machine,
-	const struct machine_socket *list, size_t count)
-{
-	const struct app_config *config = rollout_config(rollout);
-	const struct addr primary = network_primary(&machine->record->network);
-	const struct addr service_addr = network_service(&machine->record->network);
-
-	for (size_t s = 0; config && s < config->service_count; s++) {
-		const struct service *service = &config->services[s];
-
-		if (service->protocol != PROTOCOL_UDP ||
-			!service_in_group(service, machine->record->group))
-			continue;
-		for (size_t p = 0; p < service->port_count; p++) {
-			const struct port_range range = service->ports[p].range;
-
-			/* The ports of a range are opened as they are needed. */
-			if (range.first == range.last &&
-				!machine_sockets_serve(
-					list, count, &primary, &service_addr, range.first))
-				return range.first;
-		}
-	}
-	return 0;
-}
-
-static uint16_t unbound_port(struct rollout *rollout, const struct machine *machine)
-{
-	char name[MACHINE_NETNS_LEN], path[sizeof(name) + sizeof("/run/netns/")];
-	_free_ struct machine_socket *list = NULL;
-	size_t count;
-
-	if (!rollout->sockets) {
-		snprintf(path, sizeof(path), "/run/netns/%s",
-			machine_netns_name(machine->record->id, name));
-		if (machine_sockets_open(&rollout->sockets, path, NULL) < 0)
-			return 0;
-	}
-	if (machine_sockets_list(rollout->sockets, &list, &count, NULL) < 0)
-		return 0;
-	return find_unbound(rollout, machine, list, count);
-}
-
-static bool is_up(struct rollout *rollout, struct machine *machine)
-{
-	uint64_t age_ms;
-	uint16_t port;
-
-	if (!rollout->up_ms)
-		rollout->up_ms = clock_now_ms();
-	age_ms = clock_now_ms() - rollout->up_ms;
-	/* Someone else's program: it may come and go as they like. */
-	if (machine->record->kind == MACHINE_ATTACHED)
-		return true;
-	if (age_ms < SETTLE_MS)
-		return false;
-	port = unbound_port(rollout, machine);
-	if (port && age_ms < BIND_MS)
-		return false;
-	if (port)
-		api_stream_warning(rollout->stream,
-			"nothing listens on UDP port %u of machine %s "
-			"after %d s; bind it on fly-global-services or 0.0.0.0",
-			port, machine->record->id, BIND_MS / 1000);
-	return true;
-}
-
 static void check_up(struct rollout *rollout)
 {
 	struct fresh *fresh = &rollout->fresh[rollout->at];
@@ -421,11 +331,11 @@ static void check_up(struct rollout *rollout)
 		(machine->state == STATE_STOPPED && machine->has_finished)) {
 		err_set(&err, -EIO, "machine %s did not come up: %s", fresh->id,
 			machine->failure ? machine->failure : "the program exited with code 0");
-		add_last_words(machine, &err);
+		rollout_add_last_words(machine, &err);
 		fail(rollout, "failed", err.text);
 		return;
 	}
-	if (machine->state != STATE_STARTED || !is_up(rollout, machine))
+	if (machine->state != STATE_STARTED || !rollout_is_up(rollout, machine))
 		return;
 	api_stream_progress(rollout->stream, "Machine %s [%s] is up", fresh->id, fresh->group);
 	rollout->at++;

@@ -6,6 +6,8 @@
  */
 #include "control/rollout_impl.h"
 
+#include "model/command.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
@@ -304,22 +306,29 @@ static struct addr private_address(const char *id)
 	return addr;
 }
 
+static int add_env(struct machine_record *record, const char *name, const char *value)
+{
+	struct env_var var = {strdup(name), strdup(value)};
+
+	record->env[record->env_count++] = var;
+	return var.name && var.value ? 0 : -ENOMEM;
+}
+
+/* Of two that have one name the first holds: what the maker of the machine said stands there. */
 static int copy_env(const struct app_config *config, struct machine_record *record)
 {
-	struct env_var *env =
-		realloc(record->env, (record->env_count + config->env_count + 1) * sizeof(*env));
+	size_t count = record->env_count + config->env_count + 1;
+	struct env_var *env = realloc(record->env, count * sizeof(*env));
+	int r = 0;
 
 	if (!env)
 		return -ENOMEM;
 	record->env = env;
-	for (size_t i = 0; i < config->env_count; i++) {
-		struct env_var var = {strdup(config->env[i].name), strdup(config->env[i].value)};
-
-		env[record->env_count++] = var;
-		if (!var.name || !var.value)
-			return -ENOMEM;
-	}
-	return 0;
+	if (config->primary_region)
+		r = add_env(record, "PRIMARY_REGION", config->primary_region);
+	for (size_t i = 0; i < config->env_count && r == 0; i++)
+		r = add_env(record, config->env[i].name, config->env[i].value);
+	return r;
 }
 
 static const char *group_command(const struct app_config *config, const char *group)
@@ -330,17 +339,23 @@ static const char *group_command(const struct app_config *config, const char *gr
 	return "";
 }
 
-static struct machine_record *managed_machine(const struct rollout *rollout)
+/* The release that the rollout's machines belong to: its own or the current one. NULL: none yet. */
+static const struct release_record *release_of(const struct rollout *rollout)
 {
 	const struct app *app = catalog_find_app(rollout->control, rollout->app_name);
-	const struct release_record *release = rollout->release ? rollout->release : app->release;
+
+	return rollout->release ? rollout->release : app->release;
+}
+
+static struct machine_record *managed_machine(const struct rollout *rollout)
+{
+	const struct release_record *release = release_of(rollout);
 	struct machine_record *record = calloc(1, sizeof(*record));
 
 	if (!record)
 		return NULL;
 	record->kind = MACHINE_IMAGE;
 	record->is_managed = true;
-	record->release = release->number;
 	record->image = strdup(release->image);
 	return record;
 }
@@ -349,6 +364,7 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	struct machine_record **out, struct err *err)
 {
 	const struct app_config *config = rollout_config(rollout);
+	const struct release_record *release = release_of(rollout);
 	_cleanup_(machine_record_freep) struct machine_record *record =
 		rollout->template ? take_ptr(rollout->template) : managed_machine(rollout);
 	int r;
@@ -357,6 +373,7 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 		return err_errno(err, -ENOMEM, "cannot make a machine");
 	new_machine_id(rollout->control, record->id);
 	record->private_v6 = private_address(record->id);
+	record->release = release ? release->number : 0;
 	record->wish = WISH_STARTED;
 	record->is_held = true;
 	record->kill_signal = config ? config->kill_signal : SIGINT;

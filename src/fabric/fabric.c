@@ -38,7 +38,6 @@ static const char *const map_names[MAP_COUNT] = {
 	[MAP_MACHINES] = "wherry_machines",
 	[MAP_INTERFACES] = "wherry_interfaces",
 	[MAP_POOLS] = "wherry_pools",
-	[MAP_CONFIG] = "wherry_config",
 	[MAP_VERDICTS] = "wherry_verdicts",
 	[MAP_TRAFFIC] = "wherry_traffic",
 };
@@ -239,16 +238,6 @@ int fabric_remove(const char *bpf_dir, struct err *err)
 {
 	attach_remove_all(bpf_dir);
 	return file_remove_all(bpf_dir, err);
-}
-
-int fabric_set_public(struct fabric *fabric, unsigned int ifindex, struct err *err)
-{
-	struct wherry_config config = {.public_ifindex = ifindex};
-	uint32_t zero = 0;
-
-	if (bpf_map_update_elem(fabric->maps[MAP_CONFIG], &zero, &config, BPF_ANY) < 0)
-		return err_errno(err, -errno, "cannot set the public interface");
-	return 0;
 }
 
 static struct wherry_pool_key pool_key(const struct prefix *prefix)

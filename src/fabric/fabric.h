@@ -44,9 +44,6 @@ int fabric_attach_edge(struct fabric *fabric, unsigned int ifindex, struct err *
 /* Refuses sockets of the host on the pools' addresses, in the current network namespace. */
 int fabric_attach_accept(struct fabric *fabric, struct err *err);
 
-/* The interface for what leaves without a flow; 0: none. */
-int fabric_set_public(struct fabric *fabric, unsigned int ifindex, struct err *err);
-
 struct fabric_pool {
 	struct prefix prefix;
 	enum wherry_pool kind;

@@ -19,16 +19,9 @@
 
 #include "base/addr.h"
 #include "model/config.h"
+#include "model/machine_kind.h"
 
 struct err;
-
-#define MACHINE_ID_LEN 15 /* fourteen hex digits and the NUL, as on Fly */
-
-enum machine_kind {
-	MACHINE_IMAGE,	  /* podman */
-	MACHINE_ROOTFS,	  /* wherry-init in a root directory of the host */
-	MACHINE_ATTACHED, /* someone else's namespace */
-};
 
 struct machine_spec {
 	char id[MACHINE_ID_LEN];

@@ -9,18 +9,12 @@
 #include <signal.h>
 #include <string.h>
 
+#include "model/command.h"
 #include "model/config_memory.h"
 #include "model/config_parts.h"
 #include "model/diagnostics.h"
 
 #define BYTES_PER_MB (1024 * 1024)
-
-static void strings_clear(struct strings *strings)
-{
-	for (size_t i = 0; i < strings->count; i++)
-		free(strings->items[i]);
-	free(strings->items);
-}
 
 static void pairs_free(struct env_var *pairs, size_t count)
 {

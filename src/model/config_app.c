@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "model/command.h"
 #include "model/config_memory.h"
 #include "model/config_parts.h"
 #include "model/diagnostics.h"
@@ -148,6 +149,7 @@ static void read_env(struct parser *parser)
 static void add_group(
 	struct parser *parser, const struct toml_node *node, const char *name, const char *command)
 {
+	_cleanup_(strings_clear) struct strings words = {};
 	struct app_config *config = parser->config;
 	struct process_group *group;
 
@@ -162,6 +164,9 @@ static void add_group(
 	} else if (config->group_count == CONFIG_MAX_NAMED) {
 		report_name_error(parser->diags, node,
 			"is one process group too many; at most %d are allowed", CONFIG_MAX_NAMED);
+	} else if (command_split(command, &words) < 0) {
+		report_name_error(parser->diags, node,
+			"has a command whose quotes do not match: %s", command);
 	} else {
 		group = array_add(config->groups, config->group_count);
 		group->name = text_copy(name);

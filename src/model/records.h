@@ -17,9 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addr.h"
 #include "base/clock.h"
-#include "machine/machine.h"
 #include "model/config.h"
+#include "model/machine_kind.h"
 
 struct err;
 

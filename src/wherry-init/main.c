@@ -12,6 +12,7 @@
  * machine never runs unseen.
  */
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "machine/init_root.h"
 #include "machine/init_spec.h"
@@ -154,6 +155,8 @@ static int enter_namespaces(const struct init_spec *spec, struct err *err)
 {
 	_close_ int netns = open(spec->netns, O_RDONLY | O_CLOEXEC);
 
+	/* The daemon may be protected from the OOM killer; the app must not inherit that. */
+	file_set("/proc/self/oom_score_adj", "0", NULL);
 	if (netns < 0)
 		return err_errno(err, -errno, "cannot open the network namespace %s", spec->netns);
 	if (setns(netns, CLONE_NEWNET) < 0)

@@ -143,6 +143,28 @@ static void what_leaves_the_service_address_unasked_is_answered(void **state)
 	assert_left(outcome, WHERRY_NO_SERVICE);
 }
 
+/* Also at a port that a service spreads over machines, where the hash would choose the other. */
+static void an_answer_to_a_service_port_comes_back_to_its_sender(void **state)
+{
+	(void)state;
+	for (uint16_t port = 53; port < 53 + 16; port++) {
+		unsigned int sender = 1 + port % 2;
+		struct datagram datagram = from_machine(sender, ELSEWHERE, PORT_MANY, port);
+		const struct datagram back = {
+			.from = ELSEWHERE, .to = PUBLIC, .sport = port, .dport = PORT_MANY};
+		struct outcome outcome;
+
+		datagram.from = lab.machines[sender].service;
+		outcome = lab_worker_udp(sender, &datagram);
+		assert_leaves_from(&outcome, sender, PUBLIC);
+		for (int i = 0; i < 2; i++) {
+			outcome = lab_edge_udp(&back);
+			assert_redirected(outcome);
+			assert_int_equal(lab_receiver(&outcome), sender);
+		}
+	}
+}
+
 static void an_outflow_ends_with_its_machine(void **state)
 {
 	struct datagram datagram = from_machine(1, ELSEWHERE, 9000, 53);
@@ -363,6 +385,7 @@ int main(void)
 		TEST(own_traffic_of_the_primary_address_is_left_alone),
 		TEST(a_flow_of_another_port_makes_no_answer),
 		TEST(what_leaves_the_service_address_unasked_is_answered),
+		TEST(an_answer_to_a_service_port_comes_back_to_its_sender),
 		TEST(an_outflow_ends_with_its_machine),
 		TEST(a_program_of_the_host_gets_its_answer_from_the_stack),
 		TEST(another_source_address_is_spoofed),

@@ -48,7 +48,7 @@ echoes "the primary address"
 rebind "*:5000"
 echoes "[::], dual stack"
 rebind ""
-expect_exit 3 "a port that the app closed" probe "$addr:5000" 10 2>/dev/null
+expect_exit 3 "a port that the app closed" quietly probe "$addr:5000" 10
 # Now without anyone who could tell the data plane.
 expect "wherryd is not killed" wherry lab kill --name "$lab" host-1 wherryd
 rebind "0.0.0.0:5000"

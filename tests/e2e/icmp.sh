@@ -18,7 +18,7 @@ is_closed() { [ -z "$(nsenter --net="$netns" ss -Huln)" ]; }
 refused() { # WHAT NODE ARGS...
 	local what=$1
 	shift
-	expect_exit 3 "$what" probe_at "$@" 2>"$work/refused.log"
+	expect_exit 3 "$what" quietly probe_at "$@"
 }
 # To the client the app's closed port is as any closed port, wherever the socket was before.
 kill -USR1 "$pid"
@@ -75,7 +75,7 @@ hears_refusal 43003 "a connected wildcard socket"
 path_mtu() { # WHAT
 	client "$tools/udpprobe" --timeout 300 "$addr:5000" 1400 2>/dev/null &&
 		fail "an answer of 1400 bytes with DF passed a link of 1300: $1"
-	expect_exit 4 "the second one" probe --timeout 300 "$addr:5000" 1400 2>/dev/null
+	expect_exit 4 "the second one" quietly probe --timeout 300 "$addr:5000" 1400
 	expect "the app did not hear of the path MTU: $1" \
 		eventually 3 app_said "send of 1400 bytes: Message too long"
 	expect "what fits does not arrive: $1" probe "$addr:5000" 1272

@@ -13,8 +13,8 @@ cp -r "$here/examples/udp-echo" "$work/app"
 gcc -static -O2 -o "$work/app/udp-echo" "$work/app/echo.c" 2>"$work/gcc.log" ||
 	fail "echo.c does not compile: $(cat "$work/gcc.log")"
 lab_up
-expect "launch fails: $(cat "$work/launch.log" 2>/dev/null)" \
-	host wherry launch "$work/app" -y >"$work/launch.log" 2>&1
+host wherry launch "$work/app" -y >"$work/launch.log" 2>&1 ||
+	fail "launch fails: $(tail -n 3 "$work/launch.log")"
 addr=$(address_of udp-echo)
 expect_text 203.0.113. "$addr"
 

@@ -3,7 +3,8 @@
  * A DNS server (RFC 1035) as people run it: UDP on fly-global-services, TCP on every address, both
  * on port 53. It answers A questions with 192.0.2.53 and TXT questions with 3 KB of text, which
  * over UDP it gives to those who can take it (RFC 6891); others are told to come by TCP. It prints
- * whom it hears. Nothing in it knows of Wherry.
+ * whom it hears. An argument, ADDR:PORT, is
+ * where to listen for UDP instead. Nothing in it knows of Wherry.
  */
 #include "udp.h"
 
@@ -157,10 +158,11 @@ static void serve_tcp(int listener)
 	close(fd);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct pollfd fds[] = {
-		{.fd = listen_on("fly-global-services:53", SOCK_DGRAM), .events = POLLIN},
+		{.fd = listen_on(argc > 1 ? argv[1] : "fly-global-services:53", SOCK_DGRAM),
+			.events = POLLIN},
 		{.fd = listen_on("0.0.0.0:53", SOCK_STREAM), .events = POLLIN},
 	};
 

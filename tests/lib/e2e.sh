@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # What the end-to-end tests share; source it first. A test is one scenario: it brings up a lab of its
 # own name, works on it with real programs, and leaves nothing behind, however it ends.
 #
@@ -18,7 +19,7 @@ set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 test_name=$(basename "$0" .sh)
 lab="t-$test_name"
-build=${BUILD:-$here/build}
+build=$(realpath -m "${BUILD:-$here/build}")
 export PATH="$build:$here/build:$PATH"
 export NO_COLOR=1
 work=$(mktemp -d "/tmp/wherry-$test_name.XXXXXX")

@@ -3,7 +3,7 @@
  * Sends one UDP datagram, or a piece of one, with an IP header of its own making: foreign sources,
  * fragments in a wrong order, pieces that never make a whole.
  *
- *   rawudp [--offset N] [--length N] [--id N] [--bad-length] A:P B:Q SIZE
+ *   rawudp [--offset N] [--length N] [--id N] A:P B:Q SIZE
  *     the datagram from A:P to B:Q has SIZE bytes of payload; sent are --length bytes (all) of its
  *     UDP header and payload from --offset (0) on, both multiples of 8 but for the last piece
  */
@@ -30,12 +30,10 @@ static uint16_t checksum(const struct iphdr *ip, const unsigned char *udp, size_
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {{"offset", required_argument, NULL, 'o'},
-		{"length", required_argument, NULL, 'l'}, {"id", required_argument, NULL, 'i'},
-		{"bad-length", no_argument, NULL, 'b'}, {}};
+		{"length", required_argument, NULL, 'l'}, {"id", required_argument, NULL, 'i'}, {}};
 	static unsigned char datagram[UDP_LARGEST + 8], packet[65536];
 	size_t offset = 0, length = 0, id = 0x7e57, size;
 	struct sockaddr_in from, to;
-	bool has_bad_length = false;
 	struct iphdr ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP};
 	struct udphdr udp = {};
 	int c, fd;
@@ -47,8 +45,6 @@ int main(int argc, char **argv)
 			length = parse_number(optarg, UDP_LARGEST);
 		else if (c == 'i')
 			id = parse_number(optarg, 65535);
-		else if (c == 'b')
-			has_bad_length = true;
 		else
 			return 2;
 	}
@@ -67,7 +63,7 @@ int main(int argc, char **argv)
 	ip.frag_off = htons((uint16_t)(offset / 8 | (offset + length < size ? 0x2000 : 0)));
 	udp.uh_sport = from.sin_port;
 	udp.uh_dport = to.sin_port;
-	udp.uh_ulen = htons((uint16_t)(has_bad_length ? 4 : size));
+	udp.uh_ulen = htons((uint16_t)(size));
 	memset(datagram, 'r', size);
 	memcpy(datagram, &udp, sizeof(udp));
 	udp.uh_sum = checksum(&ip, datagram, size);

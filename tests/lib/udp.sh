@@ -7,6 +7,7 @@
 #   machine_of APP CMD...        runs any program of the host so
 #   probe ADDR:PORT SIZE...      udpprobe in client-1; probe_at NODE for others
 #   in_machine ID CMD...         runs CMD in the machine
+#   quietly CMD...              without its output
 #   counter NAME                 packets under a name of wherry doctor
 #   capture NODE NAME FILTER     tcpdump in the background, on eth0; captured NAME ends it and prints
 # shellcheck source=tests/lib/e2e.sh
@@ -16,6 +17,7 @@ tools=$build/tests/lib
 [ -x "$tools/udpprobe" ] || tools=$here/build/tests/lib
 [ -x "$tools/udpprobe" ] || fail "$tools/udpprobe is not built; run make test-tools"
 machine=
+options=() # more options of machine run
 
 udp_config() {
 	local app=$1 ports
@@ -49,6 +51,9 @@ machine_of() {
 udp_app() {
 	machine_of echo -- "$tools/udpapp" "$@"
 }
+
+# What is expected to fail need not be seen to.
+quietly() { "$@" >/dev/null 2>&1; }
 
 probe_at() {
 	local node=$1

@@ -4,7 +4,7 @@
  *   udp_probe ADDRESS PORT ask TEXT
  *   udp_probe ADDRESS PORT COUNT INTERVAL_MS [new]
  * The first sends TEXT and prints the answer, if one comes within a second (else it exits with 1).
- * With "new" each probe has a socket, and so a flow, of its own; otherwise all have one.
+ * With "new" each probe has a port, and so a flow, of its own; otherwise all have one.
  * The answer's first word is who answered (see udp_app.c). Prints one line at the end:
  *   sent=200 lost=0 by=v1:120,v2:80 changes=1 slowest_ms=0.4
  * and exits with 1 when a probe was lost. SIGTERM ends the asking early, not the report.
@@ -23,6 +23,8 @@
 
 #define PATIENCE_MS 1000 /* for answers after the last probe */
 #define NAMES_MAX   16
+#define PORT_FIRST  10000
+#define PORT_COUNT  20000
 #define FLOWS_MAX   512 /* sockets that wait for an answer */
 
 static struct {
@@ -49,11 +51,14 @@ static void ended(int signo)
 	is_ended = 1;
 }
 
-static int open_flow(void)
+/* @port 0: any. */
+static int open_flow(int port)
 {
+	struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons((in_port_t)port)};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0) {
+	if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof(own)) < 0 ||
+		connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0) {
 		perror("socket");
 		exit(2);
 	}
@@ -117,7 +122,7 @@ static void receive_until(struct pollfd *fds, int count, double end_ms, bool is_
 
 static int ask(const char *text)
 {
-	struct pollfd flow = {.fd = open_flow(), .events = POLLIN};
+	struct pollfd flow = {.fd = open_flow(0), .events = POLLIN};
 	char answer[4096];
 	ssize_t len = -1;
 
@@ -148,7 +153,7 @@ static int ask_steadily(int count, double interval_ms, bool is_new)
 	char probe[64];
 
 	for (int i = 0; i < flow_count; i++)
-		fds[i] = (struct pollfd){.fd = is_new ? -1 : open_flow(), .events = POLLIN};
+		fds[i] = (struct pollfd){.fd = is_new ? -1 : open_flow(0), .events = POLLIN};
 	for (; sent < count && !is_ended; sent++) {
 		struct pollfd *at = &fds[sent % flow_count];
 
@@ -156,7 +161,8 @@ static int ask_steadily(int count, double interval_ms, bool is_new)
 		if (is_new) {
 			if (at->fd >= 0)
 				close(at->fd); /* not answered for a long time: lost */
-			at->fd = open_flow();
+			/* In order: a port that came again would be the flow of before. */
+			at->fd = open_flow(PORT_FIRST + sent % PORT_COUNT);
 		}
 		snprintf(probe, sizeof(probe), "probe %.3f", now_ms());
 		if (send(at->fd, probe, strlen(probe), 0) < 0 && errno == ECONNREFUSED) {

@@ -6,6 +6,7 @@
  *   udpapp --port P [--bind ADDR[,ADDR..]] [--also ADDR] [OPTION..]
  *     --bind     an IPv4 address or name, "::" (dual stack) or "none" (closed); default 0.0.0.0
  *     --also     a second socket, on another address and the same port
+ *     --to-port  more sockets on the first address, up to this port
  *     --connect  answer from a socket that is connected to the client, as iperf3 does
  *     --id TEXT  answer TEXT, not what came; "peer": the address that the datagram came from
  *     --segment  send the answer in segments of N bytes (UDP_SEGMENT)
@@ -18,12 +19,12 @@
 #include <getopt.h>
 #include <signal.h>
 
-#define MAX_SOCKETS 64
+#define MAX_SOCKETS 256
 
 static struct {
 	const char *id;
 	char *binds[8];
-	unsigned int bind_count, port, segment_bytes;
+	unsigned int bind_count, port, last_port, segment_bytes;
 	bool connects, has_df, fragments, wants_errors, is_deaf;
 } options;
 
@@ -38,7 +39,7 @@ static void on_signal(int signo)
 	rebind = 1;
 }
 
-static int open_socket(const char *host)
+static int open_socket(const char *host, unsigned int port)
 {
 	bool is_v6 = strcmp(host, "::") == 0;
 	int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -57,17 +58,17 @@ static int open_socket(const char *host)
 		set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
 	if (is_v6) {
 		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-		any.sin6_port = htons((uint16_t)options.port);
+		any.sin6_port = htons((uint16_t)port);
 		r = bind(fd, (struct sockaddr *)&any, sizeof(any));
 	} else {
 		struct sockaddr_in local;
 
-		snprintf(text, sizeof(text), "%s:%u", host, options.port);
+		snprintf(text, sizeof(text), "%s:%u", host, port);
 		local = parse_endpoint(text);
 		r = bind(fd, (struct sockaddr *)&local, sizeof(local));
 	}
 	if (r < 0)
-		die("bind %s:%u: %s", host, options.port, strerror(errno));
+		die("bind %s:%u: %s", host, port, strerror(errno));
 	return fd;
 }
 
@@ -78,7 +79,7 @@ static void bind_next(void)
 
 	if (sockets[0].fd >= 0)
 		close(sockets[0].fd);
-	sockets[0].fd = strcmp(host, "none") == 0 ? -1 : open_socket(host);
+	sockets[0].fd = strcmp(host, "none") == 0 ? -1 : open_socket(host, options.port);
 	printf("bound to %s\n", host);
 }
 
@@ -130,7 +131,7 @@ static int adopt(struct pollfd *heard, const struct sockaddr_storage *peer)
 	if (connect(fd, (const struct sockaddr *)peer, sizeof(*peer)) < 0)
 		die("connect: %s", strerror(errno));
 	sockets[socket_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
-	heard->fd = open_socket(options.binds[0]);
+	heard->fd = open_socket(options.binds[0], options.port);
 	return fd;
 }
 
@@ -154,7 +155,7 @@ static void serve(struct pollfd *heard)
 	const char *answer = data;
 	ssize_t len;
 	int fd = heard->fd;
-	bool is_connected = heard - sockets >= 2;
+	bool is_connected = options.connects && heard - sockets >= 2;
 
 	len = recvfrom(fd, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&peer, &peer_len);
 	if (len < 0) {
@@ -184,7 +185,7 @@ static void parse_options(int argc, char **argv)
 		{"connect", no_argument, NULL, 'c'}, {"id", required_argument, NULL, 'i'},
 		{"segment", required_argument, NULL, 's'}, {"df", no_argument, NULL, 'd'},
 		{"fragment", no_argument, NULL, 'f'}, {"errors", no_argument, NULL, 'e'},
-		{"deaf", no_argument, NULL, 'x'}, {}};
+		{"deaf", no_argument, NULL, 'x'}, {"to-port", required_argument, NULL, 't'}, {}};
 	static char any[] = "0.0.0.0";
 	const char *also = NULL;
 	int c;
@@ -219,6 +220,9 @@ static void parse_options(int argc, char **argv)
 		case 'e':
 			options.wants_errors = true;
 			break;
+		case 't':
+			options.last_port = (unsigned int)parse_number(optarg, 65535);
+			break;
 		case 'x':
 			options.is_deaf = true;
 			break;
@@ -230,8 +234,10 @@ static void parse_options(int argc, char **argv)
 		die("udpapp needs --port, and no arguments");
 	if (!options.bind_count)
 		options.binds[options.bind_count++] = any;
+	for (unsigned int port = options.port + 1; port <= options.last_port; port++)
+		sockets[socket_count++].fd = open_socket(options.binds[0], port);
 	if (also)
-		sockets[1].fd = open_socket(also);
+		sockets[1].fd = open_socket(also, options.port);
 }
 
 int main(int argc, char **argv)
