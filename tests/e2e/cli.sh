@@ -63,7 +63,7 @@ for words in "ips list" "machine list" "status" "services list" "doctor" "apps l
 done
 
 # A terminal of 80 columns.
-run_exit 0 wherry machine run --rootfs / -n a-machine-with-a-rather-long-name-of-its-own -- sleep 600
+run_exit 0 wherry machine run --rootfs / -n a-machine-with-a-rather-long-name-of-its-own -- "$(helper udp_app)"
 on_terminal() { # VAR=VALUE.. WORDS: what wherry prints there
 	host env -u NO_COLOR TERM=xterm "${@:2}" script -qec "stty cols 80; wherry $1" /dev/null | tr -d '\r'
 }
