@@ -122,6 +122,7 @@ bench:
 	packaging/install-deps build run bench
 	$(MAKE) bench-tools
 	bench/run udp
+	bench/run restart
 
 # Programs that end-to-end tests run: tests/lib/NAME.c with a main(). Static, because they run in
 # images FROM scratch, too.
