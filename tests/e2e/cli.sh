@@ -65,7 +65,7 @@ done
 # A terminal of 80 columns.
 run_exit 0 wherry machine run --rootfs / -n a-machine-with-a-rather-long-name-of-its-own -- "$(helper udp_app)"
 on_terminal() { # VAR=VALUE.. WORDS: what wherry prints there
-	host env -u NO_COLOR TERM=xterm "${@:2}" script -qec "stty cols 80; wherry $1" /dev/null | tr -d '\r'
+	host env -u NO_COLOR TERM=xterm "${@:2}" script -qec "stty cols 80; wherry $1" /dev/null | tr '\r' '\n'
 }
 escape=$(printf '\033')
 for words in "machine list" "status" "services list" "ips list" "apps list" doctor "help machine run"; do
