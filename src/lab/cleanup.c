@@ -52,7 +52,7 @@ static void add_namespace(void *arg, const char *id)
 	char path[64];
 
 	netns_path(id, path);
-	ns_set_add(arg, ns_inode(path));
+	ns_set_hold(arg, path);
 }
 
 void cleanup_find_machines(const char *lab, const char *node, struct ns_set *set)

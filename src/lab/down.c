@@ -37,8 +37,10 @@ static void for_each_node(const char *lab, node_name_fn *fn, void *arg)
 
 struct removal {
 	const char *lab;
-	struct ns_set nodes, all; /* namespaces of nodes; those of machines too */
-	int result;		  /* the first failure */
+	/* Namespaces of nodes; those of machines too, which are held: machines are removed, and
+	 * their numbers must not become another lab's before the last processes are killed. */
+	struct ns_set nodes, all;
+	int result; /* the first failure */
 	struct err err;
 };
 

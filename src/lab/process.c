@@ -8,8 +8,10 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -30,25 +32,51 @@ uint64_t ns_inode(const char *path)
 	return st.st_ino;
 }
 
-void ns_set_add(struct ns_set *set, uint64_t inode)
+static bool is_own(uint64_t inode)
 {
-	uint64_t *bigger;
-
-	if (inode == 0)
-		return;
 	for (size_t i = 0; i < ARRAY_LEN(own_namespaces); i++)
 		if (ns_inode(own_namespaces[i]) == inode)
-			return;
-	bigger = reallocarray(set->inodes, set->count + 1, sizeof(*bigger));
-	if (!bigger)
+			return true;
+	return false;
+}
+
+static void add(struct ns_set *set, uint64_t inode, int fd)
+{
+	set->inodes = reallocarray(set->inodes, set->count + 1, sizeof(*set->inodes));
+	set->fds = reallocarray(set->fds, set->count + 1, sizeof(*set->fds));
+	if (!set->inodes || !set->fds)
 		abort();
-	set->inodes = bigger;
-	set->inodes[set->count++] = inode;
+	set->inodes[set->count] = inode;
+	set->fds[set->count++] = fd;
+}
+
+void ns_set_add(struct ns_set *set, uint64_t inode)
+{
+	if (inode && !is_own(inode))
+		add(set, inode, -1);
+}
+
+void ns_set_hold(struct ns_set *set, const char *path)
+{
+	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char opened[64];
+	uint64_t inode;
+
+	if (fd < 0)
+		return;
+	snprintf(opened, sizeof(opened), "/proc/self/fd/%d", fd);
+	inode = ns_inode(opened);
+	if (inode && !is_own(inode))
+		add(set, inode, take_fd(fd));
 }
 
 void ns_set_clear(struct ns_set *set)
 {
+	for (size_t i = 0; i < set->count; i++)
+		if (set->fds[i] >= 0)
+			close(set->fds[i]);
 	free(set->inodes);
+	free(set->fds);
 	*set = (struct ns_set){};
 }
 

@@ -12,14 +12,22 @@
 
 struct err;
 
-/* Inodes of network and mount namespaces. */
+/* Inodes of network and mount namespaces, some of which it keeps alive. */
 struct ns_set {
 	uint64_t *inodes;
+	int *fds; /* -1: someone else keeps it */
 	size_t count;
 };
 
-/* Adds @inode; zero and the namespaces of the calling process are left out. */
+/*
+ * Adds @inode, which has to stay the namespace's for as long as the set is used: the kernel gives
+ * a number to the next namespace at once. Zero and the namespaces of the calling process are left
+ * out.
+ */
 void ns_set_add(struct ns_set *set, uint64_t inode);
+
+/* Adds the namespace at @path, if there is one, and keeps it alive until ns_set_clear(). */
+void ns_set_hold(struct ns_set *set, const char *path);
 void ns_set_clear(struct ns_set *set);
 
 /* The inode of the namespace at @path; 0 when that is no namespace. */
