@@ -8,6 +8,7 @@ probe=$(helper udp_probe)
 app=$(helper udp_app)
 v1=$(image v1 "$app" v1)
 lab_up
+at_exit remove_named localhost/wherry/fresh
 cd "$work" || exit 1
 udp_toml web "$v1" >fly.toml
 sed -i 's/protocol = .*/&\n  processes = ["web"]/' fly.toml
@@ -85,5 +86,4 @@ run_exit 5 wherry launch nothing -y
 expect_text "Dockerfile" "$out"
 [ -z "$(ls nothing)" ] || fail "a launch that failed left $(ls nothing)"
 run_exit 2 wherry launch new --name Wrong_Name
-podman images --quiet --filter 'reference=localhost/wherry/fresh' | sort -u | xargs -r podman rmi --force >/dev/null 2>&1
 pass

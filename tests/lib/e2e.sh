@@ -142,7 +142,8 @@ image() {
 	cp "$2" "$dir/program"
 	shift 2
 	{
-		printf 'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\nCMD ['
+		printf 'FROM scratch\nLABEL test=%s\n' "$lab"
+		printf 'COPY program /program\nENTRYPOINT ["/program"]\nCMD ['
 		local comma=''
 		for word in "$@"; do
 			printf '%s"%s"' "$comma" "$word"
@@ -150,17 +151,18 @@ image() {
 		done
 		printf ']\n'
 	} >"$dir/Dockerfile"
-	# An image of an earlier run that was cut off may be in use no more.
-	podman build --isolation chroot --quiet --tag "$name" "$dir" >"$work/build.log" 2>&1 ||
+	# Without layers: those of tests side by side would be the same, and go with the first.
+	podman build --isolation chroot --layers=false --quiet --tag "$name" "$dir" >"$work/build.log" 2>&1 ||
 		fail "cannot build $name: $(tail -n 3 "$work/build.log")"
 	echo "$name"
 }
 
-# image() runs in a subshell: what it made is removed by name, after the lab.
-remove_images() {
-	podman images --quiet --filter "reference=localhost/wherry-test/$lab-*" | sort -u |
-		xargs -r podman rmi --force >/dev/null 2>&1
+# By name and without force: an image of the same content may have names of other tests.
+remove_named() { # REFERENCE
+	podman images --filter "reference=$1" --format '{{.Repository}}:{{.Tag}}' | xargs -r podman rmi >/dev/null 2>&1
 }
+# image() runs in a subshell: what it made is removed by name, after the lab.
+remove_images() { remove_named "localhost/wherry-test/$lab-*"; }
 at_exit remove_images
 
 udp_toml() {
