@@ -10,8 +10,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define MAX_WORD_LEN 40
-
 static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
 {
 	unsigned int ab = a < b ? a : b;
@@ -24,10 +22,9 @@ static bool same_letter(char a, char b)
 	return tolower((unsigned char)a) == tolower((unsigned char)b);
 }
 
-/* Both words are at most MAX_WORD_LEN long. */
-static unsigned int distance(const char *a, size_t a_len, const char *b, size_t b_len)
+unsigned int suggest_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
-	unsigned int rows[3][MAX_WORD_LEN + 1];
+	unsigned int rows[3][SUGGEST_WORD_MAX + 1];
 	unsigned int *before = rows[0], *last = rows[1], *now = rows[2], *oldest;
 
 	for (size_t j = 0; j <= b_len; j++)
@@ -52,19 +49,19 @@ static unsigned int distance(const char *a, size_t a_len, const char *b, size_t 
 
 const char *suggest(const char *word, const char *const *known, size_t count)
 {
-	size_t len = strnlen(word, MAX_WORD_LEN + 1);
+	size_t len = strnlen(word, SUGGEST_WORD_MAX + 1);
 	unsigned int best = 2 + (unsigned int)len / 3; /* exclusive */
 	const char *found = NULL;
 
-	if (len == 0 || len > MAX_WORD_LEN)
+	if (len == 0 || len > SUGGEST_WORD_MAX)
 		return NULL;
 	for (size_t i = 0; i < count; i++) {
-		size_t known_len = strnlen(known[i], MAX_WORD_LEN + 1);
+		size_t known_len = strnlen(known[i], SUGGEST_WORD_MAX + 1);
 		unsigned int d;
 
-		if (known_len > MAX_WORD_LEN)
+		if (known_len > SUGGEST_WORD_MAX)
 			continue;
-		d = distance(word, len, known[i], known_len);
+		d = suggest_distance(word, len, known[i], known_len);
 		/* A short word that shares no letter with a known one is not near it. */
 		if (d < best && d < len && d < known_len) {
 			best = d;

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@ static struct child start_child(void)
 	child.pid = fork();
 	assert_true(child.pid >= 0);
 	if (child.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed assertion leaves it behind */
 		byte = unshare(CLONE_NEWNET) == 0;
 		if (write(ready[1], &byte, 1) != 1)
 			_exit(1);
