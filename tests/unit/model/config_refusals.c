@@ -65,6 +65,9 @@ static const struct {
 		"fly.toml:4:18: error: services[0].ports[0].port is true" PORT_IS},
 	{TCP "ports = [{port = 80.5}]",
 		"fly.toml:4:18: warning: services[0].ports[0].port is 80.5; 80 is used\n"},
+	{"[processes]\napp = \"sh -c 'open\"",
+		"fly.toml:2:1: error: processes.app has a command whose quotes do not match: "
+		"sh -c 'open\n"},
 	{"[http_service]\ninternal_port = \"x\"",
 		"fly.toml:2:17: error: http_service.internal_port is \"x\"" PORT_IS},
 	{TCP "ports = [{start_port = 9, end_port = 5}]",
