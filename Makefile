@@ -155,7 +155,7 @@ run-tests:
 # The oldest kernel that is supported, in an emulated machine.
 check-oldest:
 	packaging/install-deps build run test oldest
-	$(MAKE) $(jobs) all test-tools bpf-tests
+	$(MAKE) $(jobs) all test-tools bench-tools bpf-tests
 	tests/oldest/run
 
 demo:
