@@ -122,6 +122,7 @@ bench:
 	packaging/install-deps build run bench
 	$(MAKE) bench-tools
 	bench/run udp
+	bench/run restart
 
 # Programs that end-to-end tests run: tests/lib/NAME.c with a main(). Static, because they run in
 # images FROM scratch, too.
@@ -150,6 +151,12 @@ run-tests:
 	tests/run tests/lint $(patsubst %,build/sanitize/%,$(patsubst %.c,%,$(wildcard tests/unit/*/*.c)) \
 		$(filter-out $(bpf_helpers:$(BUILD)/%.o=%),$(patsubst %.c,%,$(wildcard tests/bpf/*.c)))) \
 		$(sort $(wildcard tests/e2e/*.sh))
+
+# The oldest kernel that is supported, in an emulated machine.
+check-oldest:
+	packaging/install-deps build run test oldest
+	$(MAKE) $(jobs) all test-tools bpf-tests
+	tests/oldest/run
 
 demo:
 	packaging/install-deps build run test
@@ -192,6 +199,6 @@ install: all man
 clean:
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/oldest -prune -o -name '*.d' -print 2>/dev/null)
 
-.PHONY: all clean unit-tests bpf-tests bench bench-tools test-tools check run-tests lint demo man install
+.PHONY: all clean unit-tests bpf-tests bench bench-tools test-tools check check-oldest run-tests lint demo man install

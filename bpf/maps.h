@@ -31,13 +31,15 @@ struct {
 /*
  * The Maglev table of one backend group: flow hash modulo its size -> machine. Mapped into wherryd
  * to be read and filled: by system calls either takes some 10 ms.
+ * Sizes, not types: kernel 6.1 takes a map without type information, as wherryd makes them, for
+ * another kind than one with it.
  */
 struct maglev_table {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, WHERRY_MAGLEV_SLOTS);
-	__type(key, __u32);
-	__type(value, struct wherry_slot);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct wherry_slot));
 };
 
 /* Written by wherryd, which replaces whole tables: readers see the old one or the new one. */
@@ -48,6 +50,18 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__array(values, struct maglev_table);
 } wherry_tables SEC(".maps");
+
+/*
+ * Written and read by wherryd alone: the map's id behind each index of wherry_tables, 0 for none.
+ * Kernels before 6.8 wait a grace period, some 10 ms, for each look into a map of maps.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WHERRY_MAX_TABLES);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_table_ids SEC(".maps");
 
 /* Written by wherryd. */
 struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wherry doctor: checks, sizes, and what was dropped under which reason. */
+#include "base/buf.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/daemon.h"
@@ -7,8 +8,11 @@
 #include "cli/handlers.h"
 #include "cli/table.h"
 #include "cli/term.h"
+#include "cli/width.h"
 
 #include <string.h>
+
+#define STATUS_COLUMNS 6
 
 static void print_check(const json_t *check)
 {
@@ -16,10 +20,12 @@ static void print_check(const json_t *check)
 	enum term_colour colour = strcmp(status, "ok") == 0	? TERM_GREEN
 				  : strcmp(status, "warn") == 0 ? TERM_YELLOW
 								: TERM_RED;
+	_cleanup_(buf_clear) struct buf text = {}, wrapped = {};
 
-	printf("%s%-4s%s  %s: %s\n", term_colour(stdout, colour), status,
-		term_colour(stdout, TERM_PLAIN), field_text(check, "name"),
-		field_text(check, "message"));
+	buf_addf(&text, "%s: %s", field_text(check, "name"), field_text(check, "message"));
+	width_wrap(&wrapped, text.data, STATUS_COLUMNS, term_width(stdout));
+	printf("%s%-*s%s%s", term_colour(stdout, colour), STATUS_COLUMNS, status,
+		term_colour(stdout, TERM_PLAIN), wrapped.data);
 }
 
 static void print_mtu(const json_t *mtu)

@@ -7,32 +7,12 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/handlers.h"
+#include "cli/width.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define COLUMNS 80
-
-/* Adds words wrapped to the right of @indent; the first line is already @at columns wide. */
-static void add_wrapped(struct buf *buf, const char *text, size_t indent, size_t at)
-{
-	while (*text) {
-		size_t len = strcspn(text, " ");
-
-		if (at > indent && at + 1 + len > COLUMNS) {
-			buf_addf(buf, "\n%*s", (int)indent, "");
-			at = indent;
-		} else if (at > indent) {
-			buf_adds(buf, " ");
-			at++;
-		}
-		buf_add(buf, text, len);
-		at += len;
-		text += len;
-		text += strspn(text, " ");
-	}
-	buf_adds(buf, "\n");
-}
 
 /* "  NAME   what it is", the second column at @column. */
 static void add_entry(struct buf *buf, const char *name, const char *text, size_t column)
@@ -46,7 +26,7 @@ static void add_entry(struct buf *buf, const char *name, const char *text, size_
 	} else {
 		buf_addf(buf, "%*s", (int)(column - len), "");
 	}
-	add_wrapped(buf, text, column, column);
+	width_wrap(buf, text, column, COLUMNS);
 }
 
 static void add_paragraphs(struct buf *buf, const char *text)
@@ -59,7 +39,7 @@ static void add_paragraphs(struct buf *buf, const char *text)
 		if (line && *line == '\t')
 			buf_addf(buf, "  %s\n", line + 1);
 		else if (line)
-			add_wrapped(buf, line, 0, 0);
+			width_wrap(buf, line, 0, COLUMNS);
 		text += len;
 		text += strspn(text, "\n");
 	}

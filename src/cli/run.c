@@ -84,10 +84,18 @@ static int run(struct cli *cli, int argc, char **argv)
 	return command->run(cli);
 }
 
+/* What other programs taught people to try. */
+static bool is_version_flag(int argc, char **argv)
+{
+	return argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-v") == 0);
+}
+
 int cli_run(int argc, char **argv)
 {
+	static char *version[] = {"wherry", "version", NULL};
 	struct cli cli = {};
-	int status = run(&cli, argc, argv);
+	const bool is_version = is_version_flag(argc, argv);
+	int status = is_version ? run(&cli, 2, version) : run(&cli, argc, argv);
 
 	progress_end();
 	if (status != CLI_OK)

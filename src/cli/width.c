@@ -6,6 +6,7 @@
 #include "cli/width.h"
 
 #include "base/buf.h"
+#include "base/mem.h"
 
 #include <locale.h>
 #include <stdbool.h>
@@ -97,4 +98,28 @@ void width_add(struct buf *buf, const char *text, size_t columns)
 	if (is_cut && columns > 0)
 		buf_adds(buf, "…");
 	buf_adds(buf, "");
+}
+
+void width_wrap(struct buf *buf, const char *text, size_t indent, size_t columns)
+{
+	size_t at = indent;
+
+	while (*text) {
+		size_t len = strcspn(text, " ");
+		_free_ char *word = strndup(text, len);
+		size_t width = word ? width_of(word) : len;
+
+		if (at > indent && columns && at + 1 + width > columns) {
+			buf_addf(buf, "\n%*s", (int)indent, "");
+			at = indent;
+		} else if (at > indent) {
+			buf_adds(buf, " ");
+			at++;
+		}
+		buf_add(buf, text, len);
+		at += width;
+		text += len;
+		text += strspn(text, " ");
+	}
+	buf_adds(buf, "\n");
 }

@@ -13,3 +13,9 @@ size_t width_of(const char *text);
  * would move the cursor are replaced by "?": names come from other people.
  */
 void width_add(struct buf *buf, const char *text, size_t columns);
+
+/*
+ * Appends the words of @text and a newline; they begin at column @indent, and so do further lines,
+ * which are begun where the words would go beyond @columns (0: no bound).
+ */
+void width_wrap(struct buf *buf, const char *text, size_t indent, size_t columns);

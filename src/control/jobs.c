@@ -54,7 +54,6 @@ static int build_env(const struct machine *machine, struct machine_spec *spec)
 {
 	const struct control *control = machine->control;
 	const struct machine_record *record = machine->record;
-	const struct app *app = catalog_find_app(control, record->app);
 	const struct ip_record *v6 = addresses_find(control, record->app, IP_V6);
 	const struct ip_record *v4 = addresses_find(control, record->app, IP_V4);
 	char private_v6[ADDR_TEXT_LEN], public_v6[ADDR_TEXT_LEN] = "",
@@ -90,8 +89,6 @@ static int build_env(const struct machine *machine, struct machine_spec *spec)
 	for (size_t i = 0; i < ARRAY_LEN(fixed) && r == 0; i++)
 		if (*fixed[i].value)
 			r = add_env(spec, fixed[i].name, fixed[i].value);
-	if (r == 0 && app && app->config && app->config->primary_region)
-		r = add_env(spec, "PRIMARY_REGION", app->config->primary_region);
 	for (size_t i = 0; i < record->env_count && r == 0; i++)
 		r = add_env(spec, record->env[i].name, record->env[i].value);
 	return r;

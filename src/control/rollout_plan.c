@@ -306,22 +306,29 @@ static struct addr private_address(const char *id)
 	return addr;
 }
 
+static int add_env(struct machine_record *record, const char *name, const char *value)
+{
+	struct env_var var = {strdup(name), strdup(value)};
+
+	record->env[record->env_count++] = var;
+	return var.name && var.value ? 0 : -ENOMEM;
+}
+
+/* Of two that have one name the first holds: what the maker of the machine said stands there. */
 static int copy_env(const struct app_config *config, struct machine_record *record)
 {
-	struct env_var *env =
-		realloc(record->env, (record->env_count + config->env_count + 1) * sizeof(*env));
+	size_t count = record->env_count + config->env_count + 1;
+	struct env_var *env = realloc(record->env, count * sizeof(*env));
+	int r = 0;
 
 	if (!env)
 		return -ENOMEM;
 	record->env = env;
-	for (size_t i = 0; i < config->env_count; i++) {
-		struct env_var var = {strdup(config->env[i].name), strdup(config->env[i].value)};
-
-		env[record->env_count++] = var;
-		if (!var.name || !var.value)
-			return -ENOMEM;
-	}
-	return 0;
+	if (config->primary_region)
+		r = add_env(record, "PRIMARY_REGION", config->primary_region);
+	for (size_t i = 0; i < config->env_count && r == 0; i++)
+		r = add_env(record, config->env[i].name, config->env[i].value);
+	return r;
 }
 
 static const char *group_command(const struct app_config *config, const char *group)

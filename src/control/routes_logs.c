@@ -15,7 +15,7 @@
 #define PACE_MS	      10 /* while lines wait for the client */
 #define PACE_BYTES    (API_STREAM_MAX_BYTES / 4)
 #define LINES_DEFAULT 100
-#define LINES_MAX     10000
+#define LINES_MAX     100000
 
 struct place {
 	char machine_id[MACHINE_ID_LEN];

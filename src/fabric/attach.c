@@ -71,6 +71,30 @@ static int update_link(const char *path, int program, uint32_t target)
 	return 0;
 }
 
+/* True when the filter in our place on the interface is one of our programs. */
+static bool is_our_filter(const struct bpf_tc_hook *hook)
+{
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = CLSACT_PRIORITY);
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+	_close_ int program = -1;
+
+	if (bpf_tc_query(hook, &opts) < 0)
+		return false;
+	program = bpf_prog_get_fd_by_id(opts.prog_id);
+	return program >= 0 && bpf_obj_get_info_by_fd(program, &info, &len) == 0 &&
+	       strncmp(info.name, "wherry_", strlen("wherry_")) == 0;
+}
+
+static void detach_clsact(unsigned int ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = CLSACT_PRIORITY);
+
+	if (is_our_filter(&hook))
+		bpf_tc_detach(&hook, &opts);
+}
+
 static int attach_clsact(int program, unsigned int ifindex, struct err *err)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
@@ -80,6 +104,8 @@ static int attach_clsact(int program, unsigned int ifindex, struct err *err)
 
 	if (r < 0 && r != -EEXIST)
 		return err_errno(err, r, "cannot make the clsact hook of interface %u", ifindex);
+	/* In place of the one before, in one step: every packet meets the old one or the new one.
+	 */
 	r = bpf_tc_attach(&hook, &opts);
 	if (r < 0)
 		return err_errno(err, r, "cannot attach to interface %u", ifindex);
@@ -100,10 +126,16 @@ int attach_ingress(struct fabric *fabric, enum fabric_program program, unsigned 
 	int prog = fabric->programs[program];
 	char path[PATH_MAX];
 	_close_ int link = -1;
+	int r;
 
-	if (want_clsact())
-		return attach_clsact(prog, ifindex, err);
 	link_path(fabric, name, path);
+	if (want_clsact()) {
+		r = attach_clsact(prog, ifindex, err);
+		/* One way or the other: of a daemon that was told otherwise. */
+		if (r == 0)
+			drop_link(path);
+		return r;
+	}
 	if (update_link(path, prog, ifindex) == 0)
 		return 0;
 	link = bpf_link_create(prog, (int)ifindex, TCX_INGRESS, NULL);
@@ -113,30 +145,19 @@ int attach_ingress(struct fabric *fabric, enum fabric_program program, unsigned 
 		return err_errno(err, link, "cannot attach to interface %u", ifindex);
 	if (bpf_obj_pin(link, path) < 0)
 		return err_errno(err, -errno, "cannot pin %s", path);
+	detach_clsact(ifindex);
 	return 0;
 }
 
-void detach_ingress(struct fabric *fabric, const char *name)
+void detach_ingress(struct fabric *fabric, unsigned int ifindex, const char *name)
 {
 	char path[PATH_MAX];
 
 	link_path(fabric, name, path);
-	drop_link(path);
-}
-
-/* True when the filter in our place on the interface is one of our programs. */
-static bool is_our_filter(const struct bpf_tc_hook *hook)
-{
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = CLSACT_PRIORITY);
-	struct bpf_prog_info info = {};
-	uint32_t len = sizeof(info);
-	_close_ int program = -1;
-
-	if (bpf_tc_query(hook, &opts) < 0)
-		return false;
-	program = bpf_prog_get_fd_by_id(opts.prog_id);
-	return program >= 0 && bpf_obj_get_info_by_fd(program, &info, &len) == 0 &&
-	       strncmp(info.name, "wherry_", strlen("wherry_")) == 0;
+	if (access(path, F_OK) == 0)
+		drop_link(path);
+	else
+		detach_clsact(ifindex);
 }
 
 void attach_remove_all(const char *bpf_dir)
@@ -155,14 +176,8 @@ void attach_remove_all(const char *bpf_dir)
 			(int)sizeof(path))
 			drop_link(path);
 	}
-	for (struct if_nameindex *i = interfaces; dir && i && i->if_index; i++) {
-		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)i->if_index,
-			.attach_point = BPF_TC_INGRESS);
-		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = CLSACT_PRIORITY);
-
-		if (is_our_filter(&hook))
-			bpf_tc_detach(&hook, &opts);
-	}
+	for (struct if_nameindex *i = interfaces; dir && i && i->if_index; i++)
+		detach_clsact(i->if_index);
 	if (interfaces)
 		if_freenameindex(interfaces);
 }

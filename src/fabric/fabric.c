@@ -34,6 +34,7 @@ static const char *const map_names[MAP_COUNT] = {
 	[MAP_SERVICES] = "wherry_services",
 	[MAP_ADDRESSES] = "wherry_addresses",
 	[MAP_TABLES] = "wherry_tables",
+	[MAP_TABLE_IDS] = "wherry_table_ids",
 	[MAP_MACHINES] = "wherry_machines",
 	[MAP_INTERFACES] = "wherry_interfaces",
 	[MAP_POOLS] = "wherry_pools",
@@ -185,8 +186,8 @@ int fabric_open(struct fabric **out, const struct fabric_options *options, struc
 	fabric->cpu_count = (unsigned int)cpus;
 	fabric->bpf_dir = strdup(options->bpf_dir);
 	fabric->machines = calloc(WHERRY_MAX_MACHINES, sizeof(*fabric->machines));
-	fabric->table_used = calloc(WHERRY_MAX_TABLES, 1);
-	if (!fabric->bpf_dir || !fabric->machines || !fabric->table_used)
+	fabric->table_ids = calloc(WHERRY_MAX_TABLES, sizeof(*fabric->table_ids));
+	if (!fabric->bpf_dir || !fabric->machines || !fabric->table_ids)
 		return err_errno(err, -ENOMEM, "cannot open the data plane");
 	r = check_kernel(err);
 	if (r == 0)
@@ -228,7 +229,7 @@ void fabric_close(struct fabric *fabric)
 	free(fabric->services);
 	free(fabric->addresses);
 	free(fabric->machines);
-	free(fabric->table_used);
+	free(fabric->table_ids);
 	free(fabric->bpf_dir);
 	free(fabric);
 }

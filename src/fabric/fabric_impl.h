@@ -18,6 +18,7 @@ enum fabric_map {
 	MAP_SERVICES,
 	MAP_ADDRESSES,
 	MAP_TABLES,
+	MAP_TABLE_IDS,
 	MAP_MACHINES,
 	MAP_INTERFACES,
 	MAP_POOLS,
@@ -60,7 +61,7 @@ struct fabric {
 	size_t address_count;
 	struct group_state *groups;
 	size_t group_count, group_room;
-	uint8_t *table_used; /* WHERRY_MAX_TABLES: there is one in the maps at this index */
+	uint32_t *table_ids; /* WHERRY_MAX_TABLES, a copy of the map; not 0: there is a table */
 };
 
 /* Index of the machine @id, or 0. */
@@ -78,7 +79,7 @@ int services_forget_machine(struct fabric *fabric, uint16_t index, struct err *e
 /* Attaches or replaces the program on the ingress of @ifindex, pinned as @name. */
 int attach_ingress(struct fabric *fabric, enum fabric_program program, unsigned int ifindex,
 	const char *name, struct err *err);
-void detach_ingress(struct fabric *fabric, const char *name);
+void detach_ingress(struct fabric *fabric, unsigned int ifindex, const char *name);
 
 /* Detaches everything that is pinned below @bpf_dir, and clsact filters in this namespace. */
 void attach_remove_all(const char *bpf_dir);

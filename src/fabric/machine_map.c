@@ -68,7 +68,7 @@ static void forget_interface(struct fabric *fabric, uint32_t ifindex)
 
 	bpf_map_delete_elem(fabric->maps[MAP_INTERFACES], &ifindex);
 	snprintf(name, sizeof(name), "machine-%u", ifindex);
-	detach_ingress(fabric, name);
+	detach_ingress(fabric, ifindex, name);
 }
 
 int fabric_machine_set(struct fabric *fabric, const struct fabric_machine *machine,

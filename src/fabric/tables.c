@@ -68,16 +68,29 @@ bool tables_is_owned(const struct fabric *fabric, uint32_t table)
 	return false;
 }
 
-/* Opens the inner map behind @table. */
+/*
+ * Opens the inner map behind @table. The noted id is that of no map when a daemon died between
+ * the note and the deed; ids do not come again.
+ */
 static int open_table(const struct fabric *fabric, uint32_t table)
 {
-	uint32_t id;
-	int fd;
+	uint32_t id = fabric->table_ids[table];
+	int fd = id ? bpf_map_get_fd_by_id(id) : -1;
 
+	if (fd >= 0)
+		return fd;
 	if (bpf_map_lookup_elem(fabric->maps[MAP_TABLES], &table, &id) < 0)
 		return -errno;
 	fd = bpf_map_get_fd_by_id(id);
 	return fd < 0 ? -errno : fd;
+}
+
+static int note_table(struct fabric *fabric, uint32_t table, uint32_t id)
+{
+	if (bpf_map_update_elem(fabric->maps[MAP_TABLE_IDS], &table, &id, BPF_ANY) < 0)
+		return -errno;
+	fabric->table_ids[table] = id;
+	return 0;
 }
 
 /* An entry of an array map takes a multiple of 8 bytes. */
@@ -136,6 +149,9 @@ static int replace_table(struct fabric *fabric, uint32_t table, const struct whe
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "wherry_maglev", sizeof(uint32_t),
 		sizeof(struct wherry_slot), WHERRY_MAGLEV_SLOTS, &opts);
+	const uint32_t before = fabric->table_ids[table];
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
 	int r;
 
 	if (fd < 0)
@@ -143,13 +159,23 @@ static int replace_table(struct fabric *fabric, uint32_t table, const struct whe
 	r = fill_table(fd, slots);
 	if (r < 0)
 		return r;
-	return bpf_map_update_elem(fabric->maps[MAP_TABLES], &table, &fd, BPF_ANY) < 0 ? -errno : 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return -errno;
+	/* Noted first: a table that nobody knows of would be nobody's to remove. */
+	r = note_table(fabric, table, info.id);
+	if (r < 0)
+		return r;
+	if (bpf_map_update_elem(fabric->maps[MAP_TABLES], &table, &fd, BPF_ANY) < 0) {
+		r = -errno;
+		note_table(fabric, table, before);
+	}
+	return r;
 }
 
 static uint32_t free_table(const struct fabric *fabric)
 {
 	for (uint32_t i = 1; i < WHERRY_MAX_TABLES; i++)
-		if (!fabric->table_used[i])
+		if (!fabric->table_ids[i])
 			return i;
 	return 0;
 }
@@ -252,7 +278,6 @@ static int update_table(
 		r = replace_table(fabric, table, after);
 	if (r < 0)
 		return r;
-	fabric->table_used[table] = 1;
 	state->table = table;
 	state->slot = (struct wherry_slot){};
 	return 0;
@@ -294,14 +319,10 @@ struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index)
 
 int tables_load(struct fabric *fabric, struct err *err)
 {
-	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
-		uint32_t id;
-
-		fabric->table_used[table] =
-			bpf_map_lookup_elem(fabric->maps[MAP_TABLES], &table, &id) == 0;
-		if (!fabric->table_used[table] && errno != ENOENT)
+	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++)
+		if (bpf_map_lookup_elem(
+			    fabric->maps[MAP_TABLE_IDS], &table, &fabric->table_ids[table]) < 0)
 			return err_errno(err, -errno, "cannot read the map of tables");
-	}
 	return 0;
 }
 
@@ -333,7 +354,7 @@ int tables_forget_machine(struct fabric *fabric, uint16_t index, struct err *err
 {
 	/* All tables, not those of known groups only: after a start none is known yet. */
 	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
-		int r = fabric->table_used[table] ? forget_in_table(fabric, table, index) : 0;
+		int r = fabric->table_ids[table] ? forget_in_table(fabric, table, index) : 0;
 
 		if (r < 0)
 			return err_errno(err, r, "cannot take a machine out of table %u", table);
@@ -367,11 +388,10 @@ void tables_drop_unwanted(struct fabric *fabric)
 		fabric->groups[kept++] = *state;
 	}
 	fabric->group_count = kept;
-	/* Only what is there: kernels before 6.8 wait a grace period even for what is not. */
 	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
-		if (!fabric->table_used[table] || wanted[table])
+		if (!fabric->table_ids[table] || wanted[table])
 			continue;
-		bpf_map_delete_elem(fabric->maps[MAP_TABLES], &table);
-		fabric->table_used[table] = 0;
+		if (bpf_map_delete_elem(fabric->maps[MAP_TABLES], &table) == 0 || errno == ENOENT)
+			note_table(fabric, table, 0);
 	}
 }

@@ -273,13 +273,18 @@ static void await_exec(pid_t first)
 	}
 }
 
+/* Records of the log that are looked through for what catatonit said. */
+#define LAST_WORDS 6
+
 static void find_exec_failure(void *arg, const struct log_line *line)
 {
 	static const char mark[] = "failed to exec pid1: ";
 	const char *cause = strstr(line->message, mark);
 	int *code = arg;
 
-	if (!cause || strncmp(line->message, "ERROR (catatonit", 16) != 0)
+	/* catatonit writes the line in pieces; the first ones may be in records of their own. */
+	if (!cause ||
+		(cause != line->message && strncmp(line->message, "ERROR (catatonit", 16) != 0))
 		return;
 	*code = EIO;
 	for (int i = 1; i < 134; i++)
@@ -293,8 +298,7 @@ static int check_exec(const struct machine_spec *spec, struct err *err)
 	struct logs_cursor cursor;
 	int code = 0;
 
-	/* The last words may stand in two records. */
-	if (logs_seek_tail(spec->state_dir, 2, &cursor) == 0)
+	if (logs_seek_tail(spec->state_dir, LAST_WORDS, &cursor) == 0)
 		logs_read(spec->state_dir, &cursor, find_exec_failure, &code);
 	return code ? explain_exec(spec, code, err) : 0;
 }

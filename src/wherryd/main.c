@@ -171,6 +171,8 @@ static int run(const struct control_options *options, struct err *err)
 	if (daemon.is_impatient)
 		_exit(0); /* what the workers use must not be freed under them */
 	control_free(daemon.control);
+	uv_close((uv_handle_t *)&daemon.patience, NULL);
+	uv_run(&daemon.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon.loop);
 	return 0;
 }

@@ -123,6 +123,7 @@ node_state() {
 
 traces_before=$(traces)
 dirs_before=$(host_dirs)
+labs_before=$(ls /run/wherry-lab 2>/dev/null)
 
 # --- up -------------------------------------------------------------------------------------
 check "a lab that is not up is not found" status_is 3 "$wherry" lab exec $a client-1 -- true
@@ -283,8 +284,8 @@ wait $up
 check "an interrupted up fails" same $? 1
 check "an interrupted up leaves nothing" same "$(traces)" "$traces_before"
 
-# Other labs on this machine keep these directories alive.
-if [ -z "$(ls /run/wherry-lab 2>/dev/null)" ]; then
+# Other labs on this machine, then or now, keep these directories alive.
+if [ -z "$labs_before" ] && [ -z "$(ls /run/wherry-lab 2>/dev/null)" ]; then
 	check "the host's directories are as before" same "$(host_dirs)" "$dirs_before"
 fi
 exit $failed

@@ -44,9 +44,24 @@ at_exit() {
 	cleanups+=("$*")
 }
 
+# With sanitizers: ends the daemon as a service manager does, and fails when it had complaints.
+check_sanitizers() {
+	local log=/var/lib/wherry-lab/$lab/host-1/wherryd.log
+	[ -f "$log" ] && grep -q __asan_init "$build/wherryd" || return 0
+	kill "$(host cat /run/wherry/wherryd.pid 2>/dev/null)" 2>/dev/null
+	for ((i = 0; i < 50; i++)); do
+		wherry lab status --name "$lab" | grep 'wherryd running' >/dev/null || break
+		sleep 0.1
+	done
+	! grep -q 'AddressSanitizer\|LeakSanitizer\|runtime error:' "$log" && return 0
+	grep -A 30 'AddressSanitizer\|LeakSanitizer\|runtime error:' "$log"
+	return 1
+}
+
 finish() {
 	local status=$? i
 	trap - EXIT
+	check_sanitizers || status=1
 	for ((i = ${#cleanups[@]} - 1; i >= 0; i--)); do
 		eval "${cleanups[i]}"
 	done
