@@ -53,7 +53,40 @@ static __always_inline __be32 find_local_addr(
 	return local_addr;
 }
 
-/* Brings the machine's memory of the flow up to date. Returns the address to deliver to. */
+/*
+ * A source by which no answer could go outside again: the host's own, a public address of ours, a
+ * machine's, no unicast address at all. Only forged packets have it, and one of them would keep two
+ * echoing apps, or an app and itself, busy for ever. Asked of the routes, as the kernel does.
+ */
+static __always_inline bool is_martian(struct __sk_buff *skb, const struct conversation *talk)
+{
+	struct bpf_fib_lookup fib = {
+		.family = 2, /* AF_INET */
+		.l4_protocol = IPPROTO_UDP,
+		.ipv4_src = talk->addr,
+		.ipv4_dst = talk->client,
+		.ifindex = skb->ifindex,
+	};
+	__u32 first_byte = bpf_ntohl(talk->client) >> 24, ifindex;
+
+	if (first_byte == 0 || first_byte >= 224 || is_public(talk->client))
+		return true;
+	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		ifindex = fib.ifindex;
+		return bpf_map_lookup_elem(&wherry_interfaces, &ifindex);
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Brings the machine's memory of the flow up to date. Returns the address to deliver to, 0 when the
+ * client cannot be one.
+ */
 static __always_inline __be32 learn_flow(struct __sk_buff *skb, struct wherry_machine *machine,
 	struct wherry_flow_key *key, struct wherry_flow *flow, const struct conversation *talk,
 	enum wherry_via via)
@@ -70,6 +103,9 @@ static __always_inline __be32 learn_flow(struct __sk_buff *skb, struct wherry_ma
 		    flow->public_addr == talk->addr && flow->ifindex == talk->ifindex &&
 		    flow->via == via))
 		return flow->local_addr;
+	/* A flow from outside that is known was looked at when it was new. */
+	if (via == WHERRY_VIA_NEIGHBOUR && (!flow || flow->via != via) && is_martian(skb, talk))
+		return 0;
 	fresh.local_addr = find_local_addr(skb, machine, talk);
 	if (!flow) {
 		bpf_map_update_elem(&wherry_flows, key, &fresh, BPF_ANY);
@@ -109,6 +145,7 @@ enum found {
 	FOUND,
 	FOUND_NO_SERVICE,
 	FOUND_NO_MACHINE,
+	FOUND_MARTIAN,
 };
 
 /* @learn is false for ICMP errors: what a router says is no sign of the client. */
@@ -161,7 +198,7 @@ static __always_inline enum found find_target(struct __sk_buff *skb,
 		target->local_addr = learn_flow(skb, machine, &key, flow, talk, via);
 	else
 		target->local_addr = flow ? flow->local_addr : find_local_addr(skb, machine, talk);
-	return FOUND;
+	return target->local_addr ? FOUND : FOUND_MARTIAN;
 }
 
 /* The packet is the machine's now: out of the veth, inside its namespace. */
@@ -245,6 +282,8 @@ static __always_inline int deliver_udp(
 	struct target target = {};
 	enum found found = find_target(skb, &talk, via, true, &target);
 
+	if (found == FOUND_MARTIAN)
+		return drop(WHERRY_MARTIAN_SOURCE);
 	if (found != FOUND) {
 		if (!is_public(packet->daddr))
 			return TCX_NEXT;

@@ -177,6 +177,8 @@ _Static_assert(sizeof(struct wherry_traffic) == 32, "no holes");
 		"a later fragment came before the first one or 30 s after it")                     \
 	X(SPOOFED_SOURCE, "spoofed_source", DROP,                                                  \
 		"a machine sent from an address that is not its own")                              \
+	X(MARTIAN_SOURCE, "martian_source", DROP,                                                  \
+		"a client outside has an address of this host, or one that is nobody's")           \
 	X(UNKNOWN_INTERFACE, "unknown_interface", DROP, "no machine is known on the interface")    \
 	X(NO_PRIVATE_NETWORK, "no_private_network", DROP,                                          \
 		"a machine sent IPv6, which no private network carries yet")                       \

@@ -299,9 +299,29 @@ static void a_datagram_cut_anywhere_is_dropped(void **state)
 	}
 }
 
+/* One of these would keep two apps that echo, or one and itself, busy for ever. */
+static void a_source_that_cannot_be_outside_is_a_martian(void **state)
+{
+	const uint32_t martians[] = {HOST, PUBLIC, PUBLIC_UNUSED, IP4(127, 0, 0, 1),
+		IP4(224, 0, 0, 1), IP4(0, 0, 0, 0), IP4(255, 255, 255, 255),
+		lab.machines[1].primary, lab.machines[2].service};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(martians) / sizeof(martians[0]); i++) {
+		const struct datagram datagram = {
+			.from = martians[i], .to = PUBLIC, .sport = PORT, .dport = PORT};
+		struct outcome outcome = lab_edge_udp(&datagram);
+
+		assert_dropped(outcome, WHERRY_MARTIAN_SOURCE);
+		outcome = lab_edge_udp(&datagram); /* and no flow was learned */
+		assert_dropped(outcome, WHERRY_MARTIAN_SOURCE);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(a_source_that_cannot_be_outside_is_a_martian),
 		TEST(a_datagram_for_a_service_goes_to_its_machine),
 		TEST(a_port_without_service_is_left_to_the_kernel),
 		TEST(a_group_without_machines_is_left_to_the_kernel),

@@ -62,4 +62,16 @@ expect "a datagram in three fragments did not arrive" eventually 3 arrived
 
 # A first fragment too short for a UDP header.
 adds malformed 1 raw --id 5 --length 4 198.51.100.10:46003 "$addr:5000" 100
+
+# From outside with an address that cannot be there. One such datagram between two apps that echo,
+# or from an app to itself, would go round for ever.
+other=$(address_of other)
+for source in "$other" "$addr" 203.0.113.99 192.0.2.11 "$service"; do
+	adds martian_source 1 raw "$source:5000" "$addr:5000" 20
+done
+traffic() { host wherry doctor -j | sed -n "s/.*\"[rt]x_packets\": *//p" | xargs; }
+before=$(traffic)
+sleep 0.3
+[ "$before" = "$(traffic)" ] || fail "packets go round between the apps: $before, then $(traffic)"
+expect "real clients are dropped, too" probe "$addr:5000" 0 100 3000
 pass
