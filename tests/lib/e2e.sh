@@ -8,7 +8,7 @@
 #   expect WHAT CMD...       fails the test unless CMD succeeds
 #   expect_exit N WHAT CMD.. fails the test unless CMD exits with N
 #   expect_text WANT HAVE    fails the test unless HAVE contains WANT
-#   eventually S CMD...      tries CMD for S seconds
+#   eventually S CMD...      tries CMD for S seconds, four times that on a busy machine
 #   helper NAME              compiles tests/lib/NAME.c (udp_app, udp_probe) and prints its path
 #   image NAME PROGRAM ARG.. an image FROM scratch with PROGRAM, prints its name
 #   udp_toml APP IMAGE [PORT]  a fly.toml with one UDP service, to standard output
@@ -111,7 +111,8 @@ expect_text() {
 }
 
 eventually() {
-	local end=$((SECONDS + $1))
+	# Generous: a busy machine makes everything slow, and what comes never still fails.
+	local end=$((SECONDS + 4 * $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
