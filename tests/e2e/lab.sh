@@ -188,7 +188,7 @@ check "20 commands run at once" same $good 20
 began=$(date +%s%N)
 for _ in 1 2 3 4 5 6 7 8 9 10; do in_a client-1 -- true; done
 took=$((($(date +%s%N) - began) / 10000000))
-check "entering a node takes less than 20 ms (took $took)" [ $took -lt 20 ]
+check "entering a node takes less than 200 ms (took $took)" [ $took -lt 200 ]
 
 # --- what nodes see -------------------------------------------------------------------------
 echo seen >"$dir/file"
