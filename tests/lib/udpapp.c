@@ -50,7 +50,7 @@ static int open_socket(const char *host, unsigned int port)
 	if (fd < 0)
 		die("socket: %s", strerror(errno));
 	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	set_option(fd, SOL_SOCKET, SO_RCVBUF, 4 << 20);
+	set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20);
 	if (options.has_df || options.fragments)
 		set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER,
 			options.has_df ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT);

@@ -88,8 +88,8 @@ static int open_socket(void)
 
 	if (fd < 0)
 		die("socket: %s", strerror(errno));
-	set_option(fd, SOL_SOCKET, SO_RCVBUF, 4 << 20);
-	set_option(fd, SOL_SOCKET, SO_SNDBUF, 4 << 20);
+	set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20);
+	set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, 4 << 20);
 	set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
 	if (options.has_df || options.fragments)
 		set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER,
