@@ -16,7 +16,7 @@ struct plan {
 	struct fabric_group *groups;
 	size_t group_count;
 	struct fabric_service *services;
-	size_t service_count;
+	size_t service_count, service_room;
 	struct addr *addrs;
 	size_t addr_count;
 };
@@ -119,13 +119,18 @@ static int plan_group(struct plan *plan, const struct control *control, const st
 static int plan_service(
 	struct plan *plan, const struct service *service, size_t group, const struct addr *addr)
 {
-	struct fabric_service *services;
+	struct fabric_service *services = plan->services;
+	size_t room = plan->service_room;
 
-	services = realloc(
-		plan->services, (plan->service_count + service->port_count) * sizeof(*services));
-	if (!services)
-		return -ENOMEM;
-	plan->services = services;
+	while (room < plan->service_count + service->port_count)
+		room = room ? room * 2 : 16;
+	if (room > plan->service_room) {
+		services = realloc(services, room * sizeof(*services));
+		if (!services)
+			return -ENOMEM;
+		plan->services = services;
+		plan->service_room = room;
+	}
 	for (size_t i = 0; i < service->port_count; i++)
 		services[plan->service_count++] = (struct fabric_service){
 			.addr = *addr,
@@ -136,11 +141,32 @@ static int plan_service(
 	return 0;
 }
 
+/* The app's dedicated IPv4 addresses; the caller frees the array. */
+static const struct ip_record **find_dedicated(
+	const struct control *control, const struct app *app, size_t *count)
+{
+	const struct ip_record **ips = calloc(control->ip_count + 1, sizeof(*ips));
+
+	*count = 0;
+	for (size_t i = 0; ips && i < control->ip_count; i++)
+		if (control->ips[i]->type == IP_V4 &&
+			strcmp(control->ips[i]->app, app->record->name) == 0)
+			ips[(*count)++] = control->ips[i];
+	return ips;
+}
+
 static int plan_app(struct plan *plan, const struct control *control, const struct app *app)
 {
 	const size_t first_of_app = plan->group_count;
+	_free_ const struct ip_record **ips = NULL;
+	size_t ip_count;
 
-	for (size_t s = 0; app->config && s < app->config->service_count; s++) {
+	if (!app->config)
+		return 0;
+	ips = find_dedicated(control, app, &ip_count);
+	if (!ips)
+		return -ENOMEM;
+	for (size_t s = 0; s < app->config->service_count; s++) {
 		const struct service *service = &app->config->services[s];
 		size_t group = 0;
 		int r;
@@ -148,10 +174,8 @@ static int plan_app(struct plan *plan, const struct control *control, const stru
 		if (service->protocol != PROTOCOL_UDP)
 			continue; /* TCP goes through the proxy */
 		r = plan_group(plan, control, app, service, first_of_app, &group);
-		for (size_t i = 0; i < control->ip_count && r == 0; i++)
-			if (control->ips[i]->type == IP_V4 &&
-				strcmp(control->ips[i]->app, app->record->name) == 0)
-				r = plan_service(plan, service, group, &control->ips[i]->addr);
+		for (size_t i = 0; i < ip_count && r == 0; i++)
+			r = plan_service(plan, service, group, &ips[i]->addr);
 		if (r < 0)
 			return r;
 	}
