@@ -104,8 +104,6 @@ static void adopt_machines(struct control *control)
 			control->machines[i]->record->wish = WISH_DESTROYED;
 		machine_adopt(control->machines[i]);
 	}
-	uv_timer_init(control->loop, &control->adopt_timer);
-	control->adopt_timer.data = control;
 	uv_timer_start(&control->adopt_timer, all_known, 0, ADOPT_TICK_MS);
 }
 
@@ -145,34 +143,6 @@ static int open_all(struct control *control, const struct control_options *optio
 		&control->api, control->loop, socket_path, -1, control_routes, control, err);
 }
 
-int control_new(struct control **out, uv_loop_t *loop, const struct control_options *options,
-	void (*ready)(void *arg), void *arg, struct err *err)
-{
-	_cleanup_(control_freep) struct control *control = calloc(1, sizeof(*control));
-	int r;
-
-	if (!control)
-		return err_errno(err, -ENOMEM, "cannot start");
-	err->text[0] = '\0';
-	control->loop = loop;
-	control->link_fd = -1;
-	control->ready_fn = ready;
-	control->ready_arg = arg;
-	control->config_path = strdup(options->config_path);
-	control->state_dir = strdup(options->state_dir);
-	control->run_dir = strdup(options->run_dir);
-	control->bpf_dir = strdup(options->bpf_dir);
-	clock_stamp(control->started_at);
-	if (!control->config_path || !control->state_dir || !control->run_dir || !control->bpf_dir)
-		return err_errno(err, -ENOMEM, "cannot start");
-	r = open_all(control, options, err);
-	if (r < 0)
-		return r;
-	adopt_machines(control);
-	*out = take_ptr(control);
-	return 0;
-}
-
 void control_close(struct control *control)
 {
 	rollouts_free(control);
@@ -193,6 +163,39 @@ void control_close(struct control *control)
 	api_server_free(take_ptr(control->api));
 	public_close(control);
 	uv_close((uv_handle_t *)&control->adopt_timer, NULL);
+}
+
+int control_new(struct control **out, uv_loop_t *loop, const struct control_options *options,
+	void (*ready)(void *arg), void *arg, struct err *err)
+{
+	_cleanup_(control_freep) struct control *control = calloc(1, sizeof(*control));
+	int r;
+
+	if (!control)
+		return err_errno(err, -ENOMEM, "cannot start");
+	err->text[0] = '\0';
+	control->loop = loop;
+	control->link_fd = -1;
+	control->ready_fn = ready;
+	control->ready_arg = arg;
+	control->config_path = strdup(options->config_path);
+	control->state_dir = strdup(options->state_dir);
+	control->run_dir = strdup(options->run_dir);
+	control->bpf_dir = strdup(options->bpf_dir);
+	clock_stamp(control->started_at);
+	if (!control->config_path || !control->state_dir || !control->run_dir || !control->bpf_dir)
+		return err_errno(err, -ENOMEM, "cannot start");
+	uv_timer_init(loop, &control->adopt_timer);
+	control->adopt_timer.data = control;
+	r = open_all(control, options, err);
+	if (r < 0) {
+		control_close(control);
+		uv_run(loop, UV_RUN_DEFAULT);
+		return r;
+	}
+	adopt_machines(control);
+	*out = take_ptr(control);
+	return 0;
 }
 
 void control_free(struct control *control)

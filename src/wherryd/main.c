@@ -158,8 +158,10 @@ static int run(const struct control_options *options, struct err *err)
 	setenv("UV_THREADPOOL_SIZE", "16", 0); /* its workers wait for podman, not for a core */
 	uv_loop_init(&daemon.loop);
 	r = control_new(&daemon.control, &daemon.loop, options, ready, &daemon, err);
-	if (r < 0)
+	if (r < 0) {
+		uv_loop_close(&daemon.loop);
 		return r;
+	}
 	uv_signal_init(&daemon.loop, &daemon.term);
 	uv_signal_init(&daemon.loop, &daemon.interrupt);
 	daemon.term.data = daemon.interrupt.data = &daemon;
