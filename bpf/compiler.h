@@ -14,7 +14,6 @@
 #include <bpf/bpf_helpers.h>
 
 #define TCX_NEXT -1 /* TC_ACT_UNSPEC under clsact: the next program, then the stack */
-#define TCX_PASS 0
 #define TCX_DROP 2
 
 #define LOOPBACK_IFINDEX 1 /* in every network namespace */

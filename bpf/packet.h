@@ -23,10 +23,7 @@
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
 
-/*
- * Bytes before the IP header. Ethernet, but for layer-3 devices (tun, WireGuard, PPP), whose
- * programs are loaded with 0.
- */
+/* Bytes before the IP header: every interface is Ethernet; wherryd refuses others. */
 const volatile __u32 l2_len = ETH_HLEN;
 
 enum packet_kind {

@@ -306,11 +306,6 @@ const char *api_request_method(const struct api_request *req)
 	return req->method;
 }
 
-const char *api_request_path(const struct api_request *req)
-{
-	return req->target.path;
-}
-
 const char *api_request_param(const struct api_request *req, const char *name)
 {
 	size_t len = strlen(name);

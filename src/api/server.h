@@ -49,8 +49,6 @@ void api_server_free(struct api_server *server);
 
 /* What the client asked; valid until the request is answered. */
 const char *api_request_method(const struct api_request *req);
-/* The path as the client wrote it, decoded, for messages. */
-const char *api_request_path(const struct api_request *req);
 /* The pattern's ":name", decoded, never empty. NULL: the route has no such parameter. */
 const char *api_request_param(const struct api_request *req, const char *name);
 /* The value of "?name=value", decoded; the last one wins. NULL: absent. */

@@ -200,7 +200,6 @@ void machine_event(
 /* Its interface is gone: the namespace vanished or somebody deleted the link. */
 void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);
-bool machine_is_up(const struct machine *machine);
 
 /* jobs.c */
 

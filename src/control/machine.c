@@ -46,11 +46,6 @@ const char *machine_state_name(const struct machine *machine)
 	return names[machine->state];
 }
 
-bool machine_is_up(const struct machine *machine)
-{
-	return machine->state == STATE_STARTED;
-}
-
 void machine_event(
 	struct machine *machine, const char *type, const char *source, const char *message)
 {
