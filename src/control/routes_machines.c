@@ -303,16 +303,23 @@ static void wish(struct control *control, struct machine *machine, struct api_re
 	waiters_machine_changed(control);
 }
 
+/* A machine that may still be started or stopped, or NULL with the answer given. */
+static struct machine *find_lasting_machine(struct control *control, struct api_request *req)
+{
+	struct machine *machine = find_machine(control, req);
+
+	if (!machine || machine->record->wish != WISH_DESTROYED)
+		return machine;
+	refuse(req, 409, "conflict", "the machine is being destroyed");
+	return NULL;
+}
+
 void routes_start_machine(struct api_request *req, void *arg)
 {
-	struct machine *machine = find_machine(arg, req);
+	struct machine *machine = find_lasting_machine(arg, req);
 
 	if (!machine)
 		return;
-	if (machine->record->wish == WISH_DESTROYED) {
-		refuse(req, 409, "conflict", "the machine is being destroyed");
-		return;
-	}
 	/* Asked for: now, not when its back-off is over, and also after it has finished. */
 	machine->has_finished = false;
 	if (machine->state == STATE_FAILED && !machine->is_busy)
@@ -322,14 +329,10 @@ void routes_start_machine(struct api_request *req, void *arg)
 
 void routes_stop_machine(struct api_request *req, void *arg)
 {
-	struct machine *machine = find_machine(arg, req);
+	struct machine *machine = find_lasting_machine(arg, req);
 
 	if (!machine)
 		return;
-	if (machine->record->wish == WISH_DESTROYED) {
-		refuse(req, 409, "conflict", "the machine is being destroyed");
-		return;
-	}
 	wish(arg, machine, req, WISH_STOPPED, STATE_STOPPED, "Stopping");
 }
 
