@@ -26,25 +26,15 @@ struct way_out {
 static __always_inline bool find_route(
 	struct __sk_buff *skb, __be32 saddr, const struct packet *packet, struct way_out *out)
 {
-	struct bpf_fib_lookup fib = {
-		.family = 2, /* AF_INET */
-		.l4_protocol = IPPROTO_UDP,
-		.ipv4_src = saddr,
-		.ipv4_dst = packet->daddr,
-		.ifindex = packet->ifindex,
-	};
-
-	if (is_public(packet->daddr)) {
+	out->ifindex = packet->ifindex;
+	switch (find_place(skb, saddr, packet->daddr, &out->ifindex)) {
+	case PLACE_PUBLIC:
 		out->via = WHERRY_VIA_FABRIC;
 		return true;
-	}
-	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
+	case PLACE_OUTSIDE:
 		out->via = WHERRY_VIA_NEIGHBOUR;
-		out->ifindex = fib.ifindex;
-		return !bpf_map_lookup_elem(&wherry_interfaces, &out->ifindex);
-	case BPF_FIB_LKUP_RET_NOT_FWDED: /* an address of the host itself */
+		return true;
+	case PLACE_HOST:
 		out->via = WHERRY_VIA_STACK;
 		return true;
 	default:
@@ -187,18 +177,13 @@ static __always_inline int answer_udp(
 		out.public_addr = machine->public_addr;
 		learn_outflow(machine, index, packet);
 	}
-	if (unlikely(packet->more_fragments)) {
-		struct wherry_fragment_key key = fragment_key(skb, packet);
-		struct wherry_fragment fragment = {
-			.addr = out.public_addr,
-			.machine = index,
-			.ifindex = out.ifindex,
-			.via = out.via,
-			.seen_ns = bpf_ktime_get_coarse_ns(),
-		};
-
-		bpf_map_update_elem(&wherry_fragments, &key, &fragment, BPF_ANY);
-	}
+	if (unlikely(packet->more_fragments))
+		remember_fragment(packet, (struct wherry_fragment){
+						  .addr = out.public_addr,
+						  .machine = index,
+						  .ifindex = out.ifindex,
+						  .via = out.via,
+					  });
 	if (rewrite_udp(
 		    skb, packet, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
@@ -210,7 +195,7 @@ static __always_inline int answer_udp(
 static __always_inline int answer_udp_later(
 	struct __sk_buff *skb, struct packet *packet, __u32 index)
 {
-	struct wherry_fragment *fragment = find_fragment(skb, packet);
+	struct wherry_fragment *fragment = find_fragment(packet);
 	struct way_out out = {};
 
 	/*

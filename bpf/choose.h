@@ -87,11 +87,6 @@ static __always_inline struct wherry_slot find_slot(struct wherry_service *servi
 	return slot ? *slot : none;
 }
 
-static __always_inline bool is_public(__be32 addr)
-{
-	return bpf_map_lookup_elem(&wherry_addresses, &addr);
-}
-
 /* The machine at @index, or NULL when there is none (any more). */
 static __always_inline struct wherry_machine *find_machine(__u32 index)
 {

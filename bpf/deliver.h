@@ -7,6 +7,7 @@
 #pragma once
 
 #include "choose.h"
+#include "place.h"
 #include "rewrite.h"
 #include "verdict.h"
 
@@ -60,26 +61,16 @@ static __always_inline __be32 find_local_addr(
  */
 static __always_inline bool is_martian(struct __sk_buff *skb, const struct conversation *talk)
 {
-	struct bpf_fib_lookup fib = {
-		.family = 2, /* AF_INET */
-		.l4_protocol = IPPROTO_UDP,
-		.ipv4_src = talk->addr,
-		.ipv4_dst = talk->client,
-		.ifindex = skb->ifindex,
-	};
-	__u32 first_byte = bpf_ntohl(talk->client) >> 24, ifindex;
+	__u32 first_byte = bpf_ntohl(talk->client) >> 24, ifindex = talk->ifindex;
 
-	if (first_byte == 0 || first_byte >= 224 || is_public(talk->client))
+	if (first_byte == 0 || first_byte >= 224)
 		return true;
-	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
-		ifindex = fib.ifindex;
-		return bpf_map_lookup_elem(&wherry_interfaces, &ifindex);
-	case BPF_FIB_LKUP_RET_NOT_FWDED:
-		return true;
-	default:
+	switch (find_place(skb, talk->addr, talk->client, &ifindex)) {
+	case PLACE_OUTSIDE:
+	case PLACE_NOWHERE:
 		return false;
+	default:
+		return true;
 	}
 }
 
@@ -223,8 +214,7 @@ static __always_inline int hand_over(
 	return bpf_redirect(machine->ifindex, 0);
 }
 
-static __always_inline struct wherry_fragment_key fragment_key(
-	struct __sk_buff *skb, const struct packet *packet)
+static __always_inline struct wherry_fragment_key fragment_key(const struct packet *packet)
 {
 	struct wherry_fragment_key key = {
 		.saddr = packet->saddr,
@@ -243,25 +233,20 @@ static __always_inline int leave_to_kernel(__be32 addr, enum wherry_verdict verd
 	return is_public(addr) ? leave(verdict) : TCX_NEXT;
 }
 
-/* @machine 0: the kernel's. */
+/* For the later ones of the datagram. @fragment with machine 0: they are the kernel's. */
 static __always_inline void remember_fragment(
-	struct __sk_buff *skb, const struct packet *packet, __be32 addr, __u32 machine)
+	const struct packet *packet, struct wherry_fragment fragment)
 {
-	struct wherry_fragment_key key = fragment_key(skb, packet);
-	struct wherry_fragment fragment = {
-		.addr = addr,
-		.machine = machine,
-		.seen_ns = bpf_ktime_get_coarse_ns(),
-	};
+	struct wherry_fragment_key key = fragment_key(packet);
 
+	fragment.seen_ns = bpf_ktime_get_coarse_ns();
 	bpf_map_update_elem(&wherry_fragments, &key, &fragment, BPF_ANY);
 }
 
 /* What the first fragment left, or NULL. */
-static __always_inline struct wherry_fragment *find_fragment(
-	struct __sk_buff *skb, const struct packet *packet)
+static __always_inline struct wherry_fragment *find_fragment(const struct packet *packet)
 {
-	struct wherry_fragment_key key = fragment_key(skb, packet);
+	struct wherry_fragment_key key = fragment_key(packet);
 	struct wherry_fragment *fragment = bpf_map_lookup_elem(&wherry_fragments, &key);
 
 	if (!fragment || bpf_ktime_get_coarse_ns() - fragment->seen_ns > WHERRY_FRAGMENT_LIFE_NS)
@@ -289,7 +274,7 @@ static __always_inline int deliver_udp(
 			return TCX_NEXT;
 		/* The kernel is to have all of it: the host may listen on an app's address. */
 		if (packet->more_fragments)
-			remember_fragment(skb, packet, 0, 0);
+			remember_fragment(packet, (struct wherry_fragment){});
 		return leave(found == FOUND_NO_SERVICE ? WHERRY_NO_SERVICE : WHERRY_NO_MACHINE);
 	}
 	/* The machine's kernel would drop its own address coming in from outside, uncounted. */
@@ -297,7 +282,10 @@ static __always_inline int deliver_udp(
 						packet->saddr == target.machine->service))
 		return drop(WHERRY_HAIRPIN_TO_SELF);
 	if (unlikely(packet->more_fragments))
-		remember_fragment(skb, packet, target.local_addr, target.index);
+		remember_fragment(packet, (struct wherry_fragment){
+						  .addr = target.local_addr,
+						  .machine = target.index,
+					  });
 	if (rewrite_udp(skb, packet, offsetof(struct iphdr, daddr), packet->daddr,
 		    target.local_addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
@@ -307,7 +295,7 @@ static __always_inline int deliver_udp(
 static __always_inline int deliver_udp_later(
 	struct __sk_buff *skb, const struct packet *packet, enum wherry_via via)
 {
-	struct wherry_fragment *fragment = find_fragment(skb, packet);
+	struct wherry_fragment *fragment = find_fragment(packet);
 	struct wherry_machine *machine;
 	__be32 addr;
 	__u32 index;
