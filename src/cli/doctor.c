@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define STATUS_COLUMNS 6
+#define REASON_COLUMNS 2 /* the sentences under a table of counters */
 
 static void print_check(const json_t *check)
 {
@@ -39,7 +40,27 @@ static void print_mtu(const json_t *mtu)
 }
 
 /* What is zero is left out: there are many reasons, and the few that happened matter. */
-static void print_counters(json_t *counters, const char *title, const char *none)
+static void print_reasons(const json_t *counters, const json_t *reasons)
+{
+	_cleanup_(buf_clear) struct buf wrapped = {};
+	const char *reason;
+	json_t *packets;
+
+	json_object_foreach((json_t *)counters, reason, packets)
+	{
+		_cleanup_(buf_clear) struct buf text = {};
+
+		if (json_integer_value(packets) == 0)
+			continue;
+		buf_addf(&text, "%s: %s", reason, field_text(reasons, reason));
+		width_wrap(&wrapped, text.data, REASON_COLUMNS, term_width(stdout));
+		printf("%*s%s", REASON_COLUMNS, "", wrapped.data);
+		buf_clear(&wrapped);
+	}
+}
+
+static void print_counters(
+	json_t *counters, const json_t *reasons, const char *title, const char *none)
 {
 	const struct table_column columns[] = {{.title = title}, {"Packets", .is_right = true}, {}};
 	_cleanup_(table_clear) struct table table = {};
@@ -57,10 +78,12 @@ static void print_counters(json_t *counters, const char *title, const char *none
 		table_row(&table, (const char *[]){reason, text});
 	}
 	puts("");
-	if (table.row_count)
-		table_print(&table);
-	else
+	if (!table.row_count) {
 		puts(none);
+		return;
+	}
+	table_print(&table);
+	print_reasons(counters, reasons);
 }
 
 int doctor_command(struct cli *cli)
@@ -68,7 +91,7 @@ int doctor_command(struct cli *cli)
 	json_auto_t *report = NULL;
 	const json_t *check;
 	size_t i, failed = 0;
-	json_t *counters;
+	json_t *counters, *reasons;
 	int r = daemon_call(cli, "GET", "/v1/doctor", NULL, &report);
 
 	if (r != CLI_OK)
@@ -82,9 +105,11 @@ int doctor_command(struct cli *cli)
 	json_array_foreach(json_object_get(report, "checks"), i, check) print_check(check);
 	print_mtu(json_object_get(report, "mtu"));
 	counters = json_object_get(report, "counters");
-	print_counters(json_object_get(counters, "drops"), "Dropped", "Nothing was dropped.");
+	reasons = json_object_get(counters, "reasons");
 	print_counters(
-		json_object_get(counters, "passed"), "Passed", "Nothing was passed to the kernel.");
+		json_object_get(counters, "drops"), reasons, "Dropped", "Nothing was dropped.");
+	print_counters(json_object_get(counters, "passed"), reasons, "Passed",
+		"Nothing was passed to the kernel.");
 	if (failed)
 		return cli_fail(cli, CLI_FAILED, "failed", "%zu check%s failed", failed,
 			failed == 1 ? "" : "s");

@@ -283,11 +283,15 @@ json_t *view_counters(const struct control *control)
 {
 	uint64_t verdicts[WHERRY_VERDICT_COUNT] = {};
 	json_t *drops = json_object(), *passed = json_object(), *machines = json_object();
+	json_t *reasons = json_object();
 
 	fabric_verdicts(control->fabric, verdicts);
-	for (unsigned int i = 0; i < WHERRY_VERDICT_COUNT; i++)
+	for (unsigned int i = 0; i < WHERRY_VERDICT_COUNT; i++) {
 		json_object_set_new(fabric_verdict_is_drop(i) ? drops : passed,
 			fabric_verdict_name(i), json_integer((json_int_t)verdicts[i]));
+		json_object_set_new(
+			reasons, fabric_verdict_name(i), json_string(fabric_verdict_sentence(i)));
+	}
 	for (size_t i = 0; i < control->machine_count; i++) {
 		const char *id = control->machines[i]->record->id;
 		struct wherry_traffic traffic;
@@ -300,7 +304,8 @@ json_t *view_counters(const struct control *control)
 					(json_int_t)traffic.tx_packets, "tx_bytes",
 					(json_int_t)traffic.tx_bytes));
 	}
-	return json_pack("{s:o, s:o, s:o}", "drops", drops, "passed", passed, "machines", machines);
+	return json_pack("{s:o, s:o, s:o, s:o}", "drops", drops, "passed", passed, "reasons",
+		reasons, "machines", machines);
 }
 
 json_t *view_info(const struct control *control)
