@@ -349,7 +349,7 @@ static void twenty_machines_start_and_stop_at_once(void **state)
 static void choose_init(void)
 {
 	char path[PATH_MAX] = "";
-	char *cut;
+	char *cut = NULL;
 
 	if (readlink("/proc/self/exe", path, sizeof(path) - 32) < 0 ||
 		!(cut = strstr(path, "/tests/unit/")))
