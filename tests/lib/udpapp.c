@@ -243,15 +243,21 @@ static void parse_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
+	sigset_t at_work, waiting;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (unsigned int i = 0; i < MAX_SOCKETS; i++)
 		sockets[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+	/* The signal comes only while ppoll() waits: one that came just before it would be slept over. */
+	sigemptyset(&at_work);
+	sigaddset(&at_work, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &at_work, &waiting);
+	sigdelset(&waiting, SIGUSR1);
 	sigaction(SIGUSR1, &action, NULL);
 	parse_options(argc, argv);
 	bind_next();
 	for (;;) {
-		int n = poll(sockets, socket_count, -1);
+		int n = ppoll(sockets, socket_count, NULL, &waiting);
 
 		if (rebind) {
 			rebind = 0;
