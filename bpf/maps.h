@@ -139,3 +139,53 @@ struct {
 	__type(value, struct wherry_traffic);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } wherry_traffic SEC(".maps");
+
+/* Written by wherryd: service address of every machine of the fleet -> the machine's index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WHERRY_MAX_MACHINES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __be32);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_endpoints SEC(".maps");
+
+/* Written by wherryd: mesh address -> the other host. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WHERRY_MAX_HOSTS);
+	__type(key, __be32);
+	__type(value, struct wherry_host);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_hosts SEC(".maps");
+
+/* Written by wherryd: which hosts have machines of which app. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WHERRY_MAX_MACHINES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct wherry_app_host_key);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_app_hosts SEC(".maps");
+
+/* Written by wherryd. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct wherry_mesh);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_mesh SEC(".maps");
+
+/*
+ * Written by the programs: service addresses to which an edge sent although the machine is not
+ * here (any more), with when; wherryd tells the edges that they are behind.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct wherry_stale_key);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_stale SEC(".maps");

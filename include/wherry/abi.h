@@ -12,12 +12,13 @@
 
 #include <linux/types.h>
 
-#define WHERRY_ABI_VERSION 1
+#define WHERRY_ABI_VERSION 2
 
 /* Entries of the Maglev table of one backend group; a prime (Maglev, NSDI 2016, section 3.4). */
 #define WHERRY_MAGLEV_SLOTS 65537
 
-#define WHERRY_MAX_MACHINES  4096   /* on one host; index 0 is "none" */
+#define WHERRY_MAX_MACHINES  65536 /* of the fleet, as one host numbers them; 0 is "none" */
+#define WHERRY_MAX_HOSTS     4096
 #define WHERRY_MAX_TABLES    4096   /* backend groups of two or more machines; 0 is "none" */
 #define WHERRY_MAX_SERVICES  262144 /* (address, protocol, port block) entries */
 #define WHERRY_MAX_ADDRESSES 65536
@@ -52,21 +53,33 @@ _Static_assert(sizeof(struct wherry_slot) == 4, "one word, written at once");
 struct wherry_service {
 	struct wherry_slot slot; /* when table is 0: the whole service */
 	__u32 table;		 /* index into the tables, or 0 */
+	__u32 flags;		 /* enum wherry_service_flag */
+	__u32 zero;
 };
-_Static_assert(sizeof(struct wherry_service) == 8, "no holes");
+_Static_assert(sizeof(struct wherry_service) == 16, "no holes");
+
+enum wherry_service_flag {
+	WHERRY_SERVICE_BY_CLIENT = 1 << 0, /* a client's flows all go to one machine */
+	/* Set by the programs: a machine sent from this port first; see wherry_outflows. */
+	WHERRY_SERVICE_HAS_OUTFLOWS = 1 << 1,
+};
 
 /* Per public address: which block sizes occur, bit N for port_bits N. Spares lookups on a miss. */
 struct wherry_address {
 	__u32 udp_port_bits;
 	__u32 tcp_port_bits;
+	__u64 app; /* whose it is: of the machines that may speak for it; 0: shared by apps */
 };
-_Static_assert(sizeof(struct wherry_address) == 8, "no holes");
+_Static_assert(sizeof(struct wherry_address) == 16, "no holes");
 
-/* A machine on this host, as the data plane sees it. */
+/* A machine of the fleet, as the data plane of this host sees it. In use when host or ifindex is.
+ */
 struct wherry_machine {
 	char id[16];	     /* the machine's id, NUL-terminated */
-	__u32 ifindex;	     /* the host's end of its veth */
-	__s32 netns_id;	     /* its network namespace, as the host's knows it */
+	__u64 app;	     /* a hash of its app's name, as in struct wherry_address */
+	__be32 host;	     /* mesh address of the host it is on; 0: this one */
+	__u32 ifindex;	     /* on this host: the host's end of its veth; else 0 */
+	__s32 netns_id;	     /* on this host: its network namespace, as the host's knows it */
 	__be32 primary;	     /* its first address: the source of its own traffic */
 	__be32 service;	     /* fly-global-services */
 	__be32 public_addr;  /* what it sends from when no flow says otherwise; 0: none */
@@ -74,7 +87,53 @@ struct wherry_machine {
 	__u8 mac[6];	     /* eth0's */
 	__u8 gateway_mac[6]; /* the host end's */
 };
-_Static_assert(sizeof(struct wherry_machine) == 52, "no holes");
+_Static_assert(sizeof(struct wherry_machine) == 64, "no holes, one cache line");
+
+/* Another host, by its mesh address. */
+struct wherry_host {
+	__u32 roles; /* enum wherry_host_role */
+};
+_Static_assert(sizeof(struct wherry_host) == 4, "no holes");
+
+enum wherry_host_role {
+	WHERRY_HOST_EDGE = 1 << 0,
+	WHERRY_HOST_WORKER = 1 << 1,
+};
+
+/* A host has machines of the app: it may pass on packets for its services. */
+struct wherry_app_host_key {
+	__u64 app;
+	__be32 host; /* mesh address */
+	__u32 zero;
+};
+_Static_assert(sizeof(struct wherry_app_host_key) == 16, "hash key without holes");
+
+/*
+ * The mesh as this host has it: element 0 of wherry_mesh. All zero: a host of its own. Packets of
+ * the mesh have the mesh addresses of hosts and the service addresses of machines outside.
+ */
+struct wherry_mesh {
+	__u32 ifindex;	      /* the WireGuard device, or the underlay's with underlay plain */
+	__be32 addr;	      /* this host's mesh address */
+	__be32 nearest_edge;  /* for what machines send first; 0: none, or this host */
+	__u32 mtu_bytes;      /* of the device: encapsulated packets are no larger */
+	__u32 is_ethernet;    /* the device has Ethernet headers (underlay plain) */
+	__u32 whole_ifindex;  /* to the namespace that refuses or segments what is too large */
+	__u32 pieces_ifindex; /* to the same one, where datagrams without DF are fragmented */
+	__be32 resizer_addr;  /* source of ICMP errors from that namespace */
+};
+_Static_assert(sizeof(struct wherry_mesh) == 32, "no holes");
+
+/* An edge that sent to a machine which is not here; the value is when, CLOCK_MONOTONIC. */
+struct wherry_stale_key {
+	__be32 edge;	/* its mesh address */
+	__be32 service; /* the machine's service address */
+};
+_Static_assert(sizeof(struct wherry_stale_key) == 8, "hash key without holes");
+
+/* What encapsulation adds: RFC 2004 with the source present; RFC 2003. */
+#define WHERRY_MINIMAL_BYTES 12
+#define WHERRY_IPIP_BYTES    20
 
 /* One client's flow to one port of a machine. */
 struct wherry_flow_key {
@@ -92,6 +151,7 @@ enum wherry_via {
 	WHERRY_VIA_NEIGHBOUR, /* out of the interface, to the next hop of the client's address */
 	WHERRY_VIA_STACK,     /* the client is a program of this host */
 	WHERRY_VIA_FABRIC,    /* the client is a machine of this host: look its address up again */
+	WHERRY_VIA_MESH,      /* the client came in by another host, the edge */
 };
 
 struct wherry_flow {
@@ -103,7 +163,7 @@ struct wherry_flow {
 	/* WHERRY_VIA_NEIGHBOUR: the next hop as the routes had it then. Written by the answers. */
 	__u64 next_hop_ns;
 	__u8 next_hop_mac[6], source_mac[6];
-	__u32 zero;
+	__be32 edge; /* WHERRY_VIA_MESH: mesh address of the edge it was heard by last */
 };
 _Static_assert(sizeof(struct wherry_flow) == 48, "no holes");
 
@@ -124,8 +184,10 @@ struct wherry_fragment {
 	__u32 ifindex; /* from the machine: where it leaves */
 	__u32 via;     /* from the machine: enum wherry_via */
 	__u64 seen_ns;
+	__be32 edge; /* from the machine, WHERRY_VIA_MESH */
+	__u32 zero;
 };
-_Static_assert(sizeof(struct wherry_fragment) == 24, "no holes");
+_Static_assert(sizeof(struct wherry_fragment) == 32, "no holes");
 
 /* Reassembly gives up after this; a fragment id may mean another datagram then (RFC 791, 6.3). */
 #define WHERRY_FRAGMENT_LIFE_NS 30000000000ULL
@@ -186,6 +248,18 @@ _Static_assert(sizeof(struct wherry_traffic) == 32, "no holes");
 		"a machine sent to a public address that leads to itself")                         \
 	X(STALE_MACHINE, "stale_machine", DROP,                                                    \
 		"the machine left between the choice and the delivery")                            \
+	X(MESH_MALFORMED, "mesh_malformed", DROP,                                                  \
+		"the encapsulation of a packet of the mesh is cut short or wrong")                 \
+	X(MESH_UNKNOWN_HOST, "mesh_unknown_host", DROP,                                            \
+		"a packet of the mesh is from an address that is no host's or machine's")          \
+	X(MESH_NOT_ALLOWED, "mesh_not_allowed", DROP,                                              \
+		"a host or machine sent what it may not: not an edge, or not its own address")     \
+	X(MESH_NO_MACHINE, "mesh_no_machine", DROP,                                                \
+		"an edge sent to a machine that is not here, and no other machine serves")         \
+	X(MESH_LOOP, "mesh_loop", DROP, "a packet was passed on until its TTL was used up")        \
+	X(NO_EDGE, "no_edge", DROP, "a machine sent to a client and no edge is known")             \
+	X(TOO_BIG, "too_big", DROP,                                                                \
+		"too large for the mesh, and there is no namespace to resize it in")               \
 	X(REWRITE_FAILED, "rewrite_failed", DROP,                                                  \
 		"the kernel refused to change the packet (out of memory)")                         \
 	X(NO_SERVICE, "no_service", PASS,                                                          \
@@ -193,7 +267,12 @@ _Static_assert(sizeof(struct wherry_traffic) == 32, "no holes");
 	X(NO_MACHINE, "no_machine", PASS,                                                          \
 		"no machine serves this port now; the kernel answers port unreachable")            \
 	X(OWN_TRAFFIC, "own_traffic", PASS, "a machine's own traffic, left to NAT")                \
-	X(TO_HOST, "to_host", PASS, "answers to a program of the host itself")
+	X(TO_HOST, "to_host", PASS, "answers to a program of the host itself")                     \
+	X(PASSED_ON, "passed_on", PASS,                                                            \
+		"a flow of a former machine that it did not know, passed on to the next one")      \
+	X(STALE_ROUTE, "stale_route", PASS,                                                        \
+		"an edge sent to a machine that is not here any more, passed on to one that is")   \
+	X(RESIZED, "resized", PASS, "too large for the mesh; refused by ICMP, or cut to size")
 
 enum wherry_verdict {
 #define X(name, text, kind, sentence) WHERRY_##name,

@@ -17,7 +17,7 @@ struct plan {
 	size_t group_count;
 	struct fabric_service *services;
 	size_t service_count, service_room;
-	struct addr *addrs;
+	struct fabric_address *addrs;
 	size_t addr_count;
 };
 
@@ -192,8 +192,13 @@ static int plan_build(struct plan *plan, const struct control *control)
 
 		if (addr->family == AF_INET &&
 			(!plan->addr_count ||
-				!addr_equal(&plan->addrs[plan->addr_count - 1], addr)))
-			plan->addrs[plan->addr_count++] = *addr;
+				!addr_equal(&plan->addrs[plan->addr_count - 1].addr, addr)))
+			plan->addrs[plan->addr_count++] = (struct fabric_address){
+				.addr = *addr,
+				.app = control->ips[i]->type == IP_SHARED_V4
+					       ? NULL
+					       : control->ips[i]->app,
+			};
 	}
 	for (size_t i = 0; i < control->app_count; i++) {
 		int r = plan_app(plan, control, control->apps[i]);
@@ -234,6 +239,7 @@ int serve_machine(struct machine *machine, struct err *err)
 	const struct ip_record *public = addresses_find(control, record->app, IP_V4);
 	struct fabric_machine entry = {
 		.id = record->id,
+		.app = record->app,
 		.ifindex = (unsigned int)machine->net.ifindex,
 		.netns_id = machine->net.netns_id,
 		.primary = network_primary(&record->network),

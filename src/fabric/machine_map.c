@@ -28,17 +28,17 @@ int machines_load(struct fabric *fabric, struct err *err)
 
 uint16_t machine_index(const struct fabric *fabric, const char *id)
 {
-	for (uint16_t i = 1; i < WHERRY_MAX_MACHINES; i++)
+	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
 		if (fabric->machines[i].ifindex && strcmp(fabric->machines[i].id, id) == 0)
-			return i;
+			return (uint16_t)i;
 	return 0;
 }
 
 static uint16_t free_index(const struct fabric *fabric)
 {
-	for (uint16_t i = 1; i < WHERRY_MAX_MACHINES; i++)
+	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
 		if (!fabric->machines[i].ifindex)
-			return i;
+			return (uint16_t)i;
 	return 0;
 }
 
@@ -138,7 +138,7 @@ int fabric_machine_remove(struct fabric *fabric, const char *id, struct err *err
 
 void fabric_machines_each(struct fabric *fabric, void (*fn)(void *arg, const char *id), void *arg)
 {
-	for (uint16_t i = 1; i < WHERRY_MAX_MACHINES; i++)
+	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
 		if (fabric->machines[i].ifindex)
 			fn(arg, fabric->machines[i].id);
 }

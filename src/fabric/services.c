@@ -208,8 +208,8 @@ static void add_blocks(const struct group_state *state, struct wanted *wanted,
 }
 
 static int build_wanted(struct fabric *fabric, struct wanted *wanted, const struct group_use *uses,
-	const struct fabric_service *services, size_t service_count, const struct addr *addrs,
-	size_t addr_count)
+	const struct fabric_service *services, size_t service_count,
+	const struct fabric_address *addrs, size_t addr_count)
 {
 	struct port_block blocks[PORTS_MAX_BLOCKS];
 	size_t blocks_total = 0;
@@ -222,7 +222,7 @@ static int build_wanted(struct fabric *fabric, struct wanted *wanted, const stru
 	if (!wanted->services || !wanted->addresses)
 		return -ENOMEM;
 	for (size_t i = 0; i < addr_count; i++)
-		wanted->addresses[i].addr = addr_v4_be(&addrs[i]);
+		wanted->addresses[i].addr = addr_v4_be(&addrs[i].addr);
 	qsort(wanted->addresses, addr_count, sizeof(*wanted->addresses), compare_addresses);
 	/* An address that apps share is given by each of them. */
 	for (size_t i = 0; i < addr_count; i++)
@@ -310,8 +310,8 @@ static int reload_shadow(struct fabric *fabric)
 }
 
 int fabric_apply(struct fabric *fabric, const struct fabric_group *groups, size_t group_count,
-	const struct fabric_service *services, size_t service_count, const struct addr *addrs,
-	size_t addr_count, struct err *err)
+	const struct fabric_service *services, size_t service_count,
+	const struct fabric_address *addrs, size_t addr_count, struct err *err)
 {
 	_cleanup_(wanted_clear) struct wanted wanted = {};
 	_free_ struct group_use *uses = calloc(group_count + 1, sizeof(*uses));

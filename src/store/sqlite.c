@@ -362,7 +362,7 @@ static int sqlite_txn(struct store *store, const struct store_compare *compares,
 		store_tell(store, *revision, NULL, 0);
 	} else if (changes.count) {
 		changes_make_unique(&changes);
-		store_tell(store, *revision, (const char *const *)changes.keys, changes.count);
+		store_tell(store, *revision, NULL, 0);
 	}
 	return 0;
 }

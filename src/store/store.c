@@ -82,8 +82,9 @@ int store_txn(struct store *store, const struct store_compare *compares, size_t 
 		store, compares, compare_count, ops, op_count, revision ? revision : &ignored, err);
 }
 
-void store_watch(struct store *store, store_watch_fn *fn, void *arg)
+void store_watch(struct store *store, int64_t revision, store_watch_fn *fn, void *arg)
 {
+	(void)revision;
 	store->watch_fn = fn;
 	store->watch_arg = arg;
 }
@@ -98,10 +99,10 @@ int store_dispatch(struct store *store, struct err *err)
 	return store->ops->dispatch ? store->ops->dispatch(store, err) : 0;
 }
 
-void store_tell(struct store *store, int64_t revision, const char *const *keys, size_t count)
+void store_tell(struct store *store, int64_t revision, const struct store_event *events, size_t count)
 {
 	if (store->watch_fn)
-		store->watch_fn(store->watch_arg, revision, keys, count);
+		store->watch_fn(store->watch_arg, revision, events, count);
 }
 
 void store_entries_add(struct store_entries *entries, size_t *size, const struct store_entry *entry)

@@ -51,18 +51,62 @@ struct store_compare {
 #define STORE_VALUE_MAX_BYTES (1536 * 1024)
 #define STORE_TXN_MAX_OPS     16384
 
+/* What a transaction did to one key. */
+struct store_event {
+	const char *key;
+	const char *value; /* NULL: the key was deleted */
+	size_t value_len;
+};
+
 /*
  * Called once for each committed transaction, by this or another client of the store, in revision
- * order, from store_dispatch() or from within store_txn(). @keys are what it put or deleted.
- * @keys is NULL with @count 0 when the watcher has missed changes and must read everything again.
+ * order, from store_dispatch() or from within store_txn(); large ones may come in several parts of
+ * one revision. @events is NULL with @count 0 when the watcher has missed changes (what it watched
+ * was compacted, or the store was restored) and must read everything again.
  */
-typedef void store_watch_fn(void *arg, int64_t revision, const char *const *keys, size_t count);
+typedef void store_watch_fn(
+	void *arg, int64_t revision, const struct store_event *events, size_t count);
 
 /*
  * Opens (makes, when absent) the embedded store in @path. Errors say what is wrong with the file
  * and what to do: corrupt, read-only, not ours, newer schema.
  */
 int store_open_sqlite(struct store **out, const char *path, struct err *err);
+
+/* How to reach etcd v3, by its JSON gateway. */
+struct store_etcd_options {
+	/*
+	 * "etcd://HOST:PORT[,HOST:PORT...][/PREFIX]", etcds:// with TLS. Keys of the catalog stand
+	 * below PREFIX/ in etcd, "wherry" by default.
+	 */
+	const char *url;
+	const char *ca_file, *cert_file, *key_file; /* PEM; NULL: the system's, none */
+};
+
+/*
+ * Opens the store of a fleet. Every call is answered, or fails, within 2 s; while etcd is known to
+ * be away calls fail at once, with -EHOSTDOWN and the endpoints in the sentence, and a connection
+ * is sought in the background (store_dispatch()). Fails with -EHOSTDOWN when no endpoint answers
+ * now; -EINVAL for a URL or file that cannot be used.
+ */
+int store_open_etcd(struct store **out, const struct store_etcd_options *options, struct err *err);
+
+/* Checks the form of the URL alone. */
+int store_check_etcd_url(const char *url, struct err *err);
+
+/*
+ * 0 while the store answers, else -EHOSTDOWN and why, in a sentence. An embedded store is never
+ * away.
+ */
+int store_is_away(struct store *store, struct err *err);
+
+/*
+ * Puts @key now and keeps it there while this process lives and the store hears of it: a store of
+ * many hosts deletes it @ttl_s seconds after they part; an embedded one when the store is closed.
+ * Setting it again replaces the value. Comes back by itself when the store was away for longer.
+ */
+int store_keep_alive(struct store *store, const char *key, const char *value, unsigned int ttl_s,
+	struct err *err);
 
 void store_close(struct store *store);
 DEFINE_CLEANUP(struct store *, store_close)
@@ -87,10 +131,14 @@ int store_range(struct store *store, const char *prefix, struct store_entries *o
 int store_txn(struct store *store, const struct store_compare *compares, size_t compare_count,
 	const struct store_op *ops, size_t op_count, int64_t *revision, struct err *err);
 
-/* Sets the one watcher; NULL removes it. */
-void store_watch(struct store *store, store_watch_fn *fn, void *arg);
+/*
+ * Sets the one watcher; NULL removes it. It hears of what is committed after @revision, of
+ * store_range() or store_txn(); 0: from now on.
+ */
+void store_watch(struct store *store, int64_t revision, store_watch_fn *fn, void *arg);
 
-/* A descriptor that polls readable when store_dispatch() has work, or -1: none is needed. */
+/* A descriptor that polls readable when store_dispatch() has work, or -1: none is needed. It stays
+ * the same while the store is open. */
 int store_watch_fd(struct store *store);
 int store_dispatch(struct store *store, struct err *err);
 

@@ -25,7 +25,7 @@ struct store {
 	void *watch_arg;
 };
 
-void store_tell(struct store *store, int64_t revision, const char *const *keys, size_t count);
+void store_tell(struct store *store, int64_t revision, const struct store_event *events, size_t count);
 
 /* Adds an entry, of which it takes over the key and the value. @size is the allocated length. */
 void store_entries_add(
