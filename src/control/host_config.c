@@ -11,6 +11,7 @@
 #include "model/config_memory.h"
 #include "model/config_reader.h"
 #include "model/diagnostics.h"
+#include "store/store.h"
 #include "wherry/abi.h"
 
 #include <errno.h>
@@ -18,9 +19,8 @@
 #include <net/if.h>
 #include <string.h>
 
-#define RESOLV_CONF	      "/etc/resolv.conf"
-#define RESOLV_CONF_UPLINK    "/run/systemd/resolve/resolv.conf"
-#define RESOLV_CONF_MAX_BYTES 65536
+#define RESOLV_CONF	   "/etc/resolv.conf"
+#define RESOLV_CONF_UPLINK "/run/systemd/resolve/resolv.conf"
 
 #define REGION_MAX_LEN 63
 #define MIN_FLOWS      1024
@@ -36,7 +36,9 @@
 #define MIN_POOL_BITS(addr) ((addr)->family == AF_INET ? MIN_V4_POOL_BITS : MIN_V6_POOL_BITS)
 
 static const char *const known_keys[] = {"region", "roles", "public_pools", "machine_pool",
-	"public_interface", "nameservers", "max_flows", "log_level"};
+	"public_interface", "nameservers", "max_flows", "log_level", "host_name", "store",
+	"etcd_ca", "etcd_cert", "etcd_key", "underlay", "underlay_interface", "endpoint",
+	"mesh_port", "mesh_pool", "flow_idle"};
 
 static const char *const role_names[] = {"edge", "worker"};
 
@@ -278,7 +280,7 @@ static void read_public_interface(struct reader *reader)
 }
 
 /* What a machine reaches over IPv4 by the host's NAT. */
-static bool is_reachable(const struct addr *addr)
+bool host_config_is_resolver(const struct addr *addr)
 {
 	struct prefix prefix = {.addr = *addr, .len_bits = 32};
 
@@ -300,7 +302,7 @@ static void read_nameservers(struct reader *reader)
 		const char *text = expect_string(reader->diags, &node->children[i]);
 		struct addr addr;
 
-		if (text && (addr_parse(text, &addr) < 0 || !is_reachable(&addr)))
+		if (text && (addr_parse(text, &addr) < 0 || !host_config_is_resolver(&addr)))
 			report_value(reader->diags, SEVERITY_ERROR, &node->children[i],
 				"it must be an IPv4 address that machines can reach, so none of "
 				"the host's loopback");
@@ -319,6 +321,89 @@ static void read_max_flows(struct reader *reader)
 	if (count < MIN_FLOWS || count > MAX_FLOWS)
 		report_value(reader->diags, SEVERITY_ERROR, toml_get(reader->root, "max_flows"),
 			"it must be from %d to %d", MIN_FLOWS, MAX_FLOWS);
+}
+
+#define HOST_NAME_MAX_LEN 63
+#define MIN_MESH_BITS	  12
+#define MAX_MESH_BITS	  28
+#define FLOW_IDLE_S	  3600
+
+static void read_host_name(struct reader *reader)
+{
+	char **name = &reader->config->host_name;
+
+	if (read_string(reader->diags, reader->root, "host_name", name) &&
+		(!**name || strlen(*name) > HOST_NAME_MAX_LEN ||
+			strspn(*name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-._") != strlen(*name)))
+		report_value(reader->diags, SEVERITY_ERROR, toml_get(reader->root, "host_name"),
+			"a host's name is letters, digits, dots, dashes and underscores, at most "
+			"%d",
+			HOST_NAME_MAX_LEN);
+}
+
+static void read_store(struct reader *reader)
+{
+	struct host_config *config = reader->config;
+	struct err err;
+
+	if (read_string(reader->diags, reader->root, "store", &config->store) &&
+		strcmp(config->store, "sqlite") != 0 &&
+		store_check_etcd_url(config->store, &err) < 0)
+		report_value(reader->diags, SEVERITY_ERROR, toml_get(reader->root, "store"),
+			"it must be \"sqlite\" or an etcd such as \"etcd://10.0.0.5:2379\": %s",
+			err.text);
+	read_string(reader->diags, reader->root, "etcd_ca", &config->etcd_ca);
+	read_string(reader->diags, reader->root, "etcd_cert", &config->etcd_cert);
+	read_string(reader->diags, reader->root, "etcd_key", &config->etcd_key);
+	if (!config->etcd_cert != !config->etcd_key)
+		report_error(reader->diags,
+			toml_get(reader->root, config->etcd_cert ? "etcd_cert" : "etcd_key"),
+			"etcd_cert and etcd_key go together");
+}
+
+static void read_underlay(struct reader *reader)
+{
+	struct host_config *config = reader->config;
+	_free_ char *underlay = NULL, *endpoint = NULL;
+
+	if (read_string(reader->diags, reader->root, "underlay", &underlay)) {
+		config->is_plain = strcmp(underlay, "plain") == 0;
+		if (!config->is_plain && strcmp(underlay, "wireguard") != 0)
+			report_value(reader->diags, SEVERITY_ERROR,
+				toml_get(reader->root, "underlay"),
+				"allowed are \"wireguard\" and, on a trusted network, \"plain\"");
+	}
+	read_string(reader->diags, reader->root, "underlay_interface", &config->underlay_interface);
+	if (read_string(reader->diags, reader->root, "endpoint", &endpoint) &&
+		(addr_parse(endpoint, &config->endpoint) < 0 ||
+			(config->is_plain && config->endpoint.family != AF_INET)))
+		report_value(reader->diags, SEVERITY_ERROR, toml_get(reader->root, "endpoint"),
+			"it must be the address by which other hosts reach this one%s",
+			config->is_plain ? ", IPv4 with underlay \"plain\"" : "");
+}
+
+static void read_mesh(struct reader *reader)
+{
+	const struct toml_node *node = toml_get(reader->root, "mesh_pool");
+	struct host_config *config = reader->config;
+	struct prefix pool;
+	int64_t idle_ms;
+
+	read_port(reader->diags, reader->root, "mesh_port", &config->mesh_port);
+	if (read_duration_ms(reader->diags, reader->root, "flow_idle", DURATION_S, &idle_ms))
+		config->flow_idle_s = (unsigned int)((idle_ms + 999) / 1000);
+	if (!node || !read_prefix(reader, node, &pool))
+		return;
+	if (pool.addr.family != AF_INET || pool.len_bits < MIN_MESH_BITS ||
+		pool.len_bits > MAX_MESH_BITS || special_kind(&pool) ||
+		overlap(&pool, &config->machine_pool))
+		report_value(reader->diags, SEVERITY_ERROR, node,
+			"it must be an IPv4 prefix from /%d to /%d outside the machine pool that "
+			"nothing else uses, such as \"10.64.0.0/16\"; each host takes an address",
+			MIN_MESH_BITS, MAX_MESH_BITS);
+	else
+		config->mesh_pool = pool;
 }
 
 static void read_log_level(struct reader *reader)
@@ -349,6 +434,14 @@ static struct host_config defaults(void)
 		.log_level = LOG_LEVEL_INFO,
 	};
 
+	char name[HOST_NAME_MAX_LEN + 1] = "";
+
+	gethostname(name, sizeof(name) - 1);
+	config.host_name = text_copy(*name ? name : "host");
+	config.store = text_copy("sqlite");
+	config.mesh_port = 51820;
+	config.flow_idle_s = FLOW_IDLE_S;
+	prefix_parse("10.64.0.0/16", &config.mesh_pool);
 	prefix_parse("172.16.0.0/12", &config.machine_pool);
 	config.nameserver_count =
 		host_config_find_nameservers(RESOLV_CONF, RESOLV_CONF_UPLINK, config.nameservers);
@@ -378,6 +471,10 @@ static void read_all(
 	read_nameservers(&reader);
 	read_max_flows(&reader);
 	read_log_level(&reader);
+	read_host_name(&reader);
+	read_store(&reader);
+	read_underlay(&reader);
+	read_mesh(&reader);
 }
 
 int host_config_parse(struct host_config *out, const char *text, size_t len, const char *file_name,
@@ -415,44 +512,18 @@ void host_config_clear(struct host_config *config)
 	free(config->region);
 	free(config->public_pools);
 	free(config->public_interface);
+	free(config->host_name);
+	free(config->store);
+	free(config->etcd_ca);
+	free(config->etcd_cert);
+	free(config->etcd_key);
+	free(config->underlay_interface);
 	*config = (struct host_config){};
-}
-
-/* Adds those of the resolv.conf(5) at @path; one that cannot be read has none. */
-static size_t read_resolv_conf(const char *path, struct addr out[])
-{
-	_free_ char *text = NULL;
-	char *rest, *line;
-	size_t count = 0;
-
-	if (file_read(path, RESOLV_CONF_MAX_BYTES, &text, NULL, NULL) < 0)
-		return 0;
-	for (rest = text; (line = strsep(&rest, "\n")) != NULL;) {
-		const char *word = strsep(&line, " \t");
-		struct addr addr;
-
-		if (!line || strcmp(word, "nameserver") != 0)
-			continue;
-		line += strspn(line, " \t");
-		line[strcspn(line, " \t\r#;")] = '\0';
-		if (count < HOST_CONFIG_MAX_NAMESERVERS && addr_parse(line, &addr) == 0 &&
-			is_reachable(&addr))
-			out[count++] = addr;
-	}
-	return count;
-}
-
-size_t host_config_find_nameservers(const char *resolv_conf, const char *uplink_conf,
-	struct addr out[static HOST_CONFIG_MAX_NAMESERVERS])
-{
-	size_t count = read_resolv_conf(resolv_conf, out);
-
-	return count ? count : read_resolv_conf(uplink_conf, out);
 }
 
 json_t *host_config_to_json(const struct host_config *config)
 {
-	json_t *roles = json_array(), *pools = json_array(), *nameservers = json_array();
+	json_t *roles = json_array(), *pools = json_array(), *nameservers = json_array(), *json;
 	char text[PREFIX_TEXT_LEN];
 
 	if (config->is_edge)
@@ -465,9 +536,18 @@ json_t *host_config_to_json(const struct host_config *config)
 	for (size_t i = 0; i < config->nameserver_count; i++)
 		json_array_append_new(
 			nameservers, json_string(addr_format(&config->nameservers[i], text)));
-	return json_pack("{s:s, s:o, s:o, s:s, s:s?, s:o, s:I, s:s}", "region", config->region,
+	json = json_pack("{s:s, s:o, s:o, s:s, s:s?, s:o, s:I, s:s}", "region", config->region,
 		"roles", roles, "public_pools", pools, "machine_pool",
 		prefix_format(&config->machine_pool, text), "public_interface",
 		config->public_interface, "nameservers", nameservers, "max_flows",
 		(json_int_t)config->max_flows, "log_level", log_level_names[config->log_level]);
+	json_object_set_new(json, "host_name", json_string(config->host_name));
+	json_object_set_new(json, "store", json_string(config->store));
+	json_object_set_new(
+		json, "underlay", json_string(config->is_plain ? "plain" : "wireguard"));
+	json_object_set_new(
+		json, "mesh_pool", json_string(prefix_format(&config->mesh_pool, text)));
+	json_object_set_new(json, "mesh_port", json_integer(config->mesh_port));
+	json_object_set_new(json, "flow_idle", json_integer(config->flow_idle_s));
+	return json;
 }

@@ -29,6 +29,16 @@ struct host_config {
 	struct addr nameservers[HOST_CONFIG_MAX_NAMESERVERS]; /* for machines */
 	size_t nameserver_count; /* 0: none given and the host has none that machines can reach */
 	uint32_t max_flows;
+	/* The fleet: */
+	char *host_name;		      /* gethostname(2) by default */
+	char *store;			      /* "sqlite" by default, or the URL of an etcd */
+	char *etcd_ca, *etcd_cert, *etcd_key; /* files, or NULL */
+	bool is_plain;		  /* underlay = "plain": a trusted network instead of WireGuard */
+	char *underlay_interface; /* NULL: the public one */
+	struct addr endpoint;	  /* where others reach this host; family 0: the underlay's */
+	uint16_t mesh_port;	  /* of WireGuard */
+	struct prefix mesh_pool;  /* IPv4; each host has one address of it */
+	unsigned int flow_idle_s; /* silent for so long: a flow does not keep its former machine */
 	enum log_level log_level;
 };
 
@@ -48,6 +58,9 @@ void host_config_clear(struct host_config *config);
 
 /* The effective values under the keys of the file; the caller owns it. */
 struct json_t *host_config_to_json(const struct host_config *config);
+
+/* Whether machines can reach a resolver at @addr: IPv4, and none of the host's loopback. */
+bool host_config_is_resolver(const struct addr *addr);
 
 /*
  * The IPv4 resolvers of @resolv_conf that a machine can reach, which leaves out the host's

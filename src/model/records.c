@@ -250,6 +250,15 @@ void release_record_free(struct release_record *record)
 	free(record);
 }
 
+static json_t *ports_to_json(const struct machine_record *record)
+{
+	json_t *ports = json_array();
+
+	for (size_t i = 0; i < record->await_port_count; i++)
+		json_array_append_new(ports, json_integer(record->await_ports[i]));
+	return ports;
+}
+
 json_t *machine_record_to_json(const struct machine_record *record)
 {
 	json_t *json, *command = json_array(), *env = json_object();
@@ -271,7 +280,28 @@ json_t *machine_record_to_json(const struct machine_record *record)
 	set_text(json, "image", record->image);
 	set_text(json, "rootfs", record->rootfs);
 	set_text(json, "netns", record->netns);
+	json_object_set_new(json, "host", json_integer(record->host));
+	if (record->held_by)
+		json_object_set_new(json, "held_by", json_integer(record->held_by));
+	if (record->await_port_count)
+		json_object_set_new(json, "await_ports", ports_to_json(record));
 	return json;
+}
+
+static int read_await_ports(const json_t *json, struct machine_record *record)
+{
+	size_t count = json_array_size(json);
+
+	record->await_ports = calloc(count + 1, sizeof(*record->await_ports));
+	if (!record->await_ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		json_int_t port = json_integer_value(json_array_get(json, i));
+
+		if (port > 0 && port <= UINT16_MAX)
+			record->await_ports[record->await_port_count++] = (uint16_t)port;
+	}
+	return 0;
 }
 
 static int read_command(const json_t *json, struct strings *out)
@@ -336,6 +366,9 @@ int machine_record_from_json(const json_t *json, struct machine_record **out, st
 		addr_parse(private_v6, &record->private_v6);
 	record->is_managed = json_is_true(json_object_get(json, "managed"));
 	record->is_held = json_is_true(json_object_get(json, "held"));
+	/* Catalogs of one host had no word for it. */
+	record->host = get_uint(json, "host") ? get_uint(json, "host") : 1;
+	record->held_by = get_uint(json, "held_by");
 	record->release = get_uint(json, "release");
 	record->kill_signal = (int)get_uint(json, "kill_signal");
 	record->kill_timeout_s = get_uint(json, "kill_timeout_s");
@@ -347,6 +380,8 @@ int machine_record_from_json(const json_t *json, struct machine_record **out, st
 	r = read_command(json_object_get(json, "command"), &record->command);
 	if (r == 0)
 		r = read_env(json_object_get(json, "env"), &record->env, &record->env_count);
+	if (r == 0)
+		r = read_await_ports(json_object_get(json, "await_ports"), record);
 	if (r < 0)
 		return err_errno(err, r, "cannot read a machine");
 	*out = take_ptr(record);
@@ -365,6 +400,7 @@ void machine_record_free(struct machine_record *record)
 		free(record->env[i].value);
 	}
 	free(record->env);
+	free(record->await_ports);
 	free(record->name);
 	free(record->app);
 	free(record->group);
@@ -385,22 +421,31 @@ static json_t *event_to_json(const struct machine_event *event)
 
 json_t *machine_state_to_json(const struct machine_state_record *record)
 {
-	json_t *events = json_array();
+	json_t *events = json_array(), *json;
 
 	for (size_t i = 0; i < record->event_count; i++)
 		json_array_append_new(events, event_to_json(&record->events[i]));
-	return json_pack("{s:o, s:i, s:o}", "events", events, "restarts", record->restarts,
-		"exit_code", record->has_exit_code ? json_integer(record->exit_code) : json_null());
+	json = json_pack("{s:s, s:b, s:b, s:o, s:i, s:o}", "state", record->state, "up",
+		record->is_up, "unhealthy", record->is_unhealthy, "events", events, "restarts",
+		record->restarts, "exit_code",
+		record->has_exit_code ? json_integer(record->exit_code) : json_null());
+	set_text(json, "failure", record->failure);
+	return json;
 }
 
 int machine_state_from_json(const json_t *json, struct machine_state_record *out, struct err *err)
 {
 	json_t *events = json_object_get(json, "events"), *exit_code;
+	const char *state = get_text(json, "state");
 	size_t count = json_array_size(events);
 
 	if (!json_is_object(json))
 		return incomplete(err, "a machine's events");
 	*out = (struct machine_state_record){.restarts = get_uint(json, "restarts")};
+	snprintf(out->state, sizeof(out->state), "%s", state ? state : "");
+	out->is_up = json_is_true(json_object_get(json, "up"));
+	out->is_unhealthy = json_is_true(json_object_get(json, "unhealthy"));
+	out->failure = copy_text(json, "failure");
 	exit_code = json_object_get(json, "exit_code");
 	out->has_exit_code = json_is_integer(exit_code);
 	out->exit_code = (int)json_integer_value(exit_code);
@@ -423,6 +468,7 @@ void machine_state_clear(struct machine_state_record *record)
 {
 	for (size_t i = 0; i < record->event_count; i++)
 		free(record->events[i].message);
+	free(record->failure);
 	*record = (struct machine_state_record){};
 }
 

@@ -9,6 +9,12 @@
  *   releases/APP/NUMBER    struct release_record (ten digits)
  *   machines/ID            struct machine_record
  *   machine-state/ID       struct machine_state_record
+ *   networks/ADDRESS       whose /29 it is: the machine's id, so that no two take the same
+ *   fleet                  struct fleet_record
+ *   hosts/ID               struct host_record (five digits)
+ *   slices/ADDRESS         whose part of the machine pool it is: the host's id
+ *   host-alive/ID          struct host_alive, while the host's daemon lives
+ *   host-probes/ID         what the host measured of the others, by id: [rtt_us, loss_permille]
  */
 #pragma once
 
@@ -75,10 +81,14 @@ struct machine_record {
 	char *app, *group;
 	enum machine_kind kind;
 	enum machine_wish wish;
-	bool is_managed; /* made and replaced by deploy and scale */
-	bool is_held;	 /* not in service yet: a deploy has not decided */
+	bool is_managed;      /* made and replaced by deploy and scale */
+	bool is_held;	      /* not in service yet: a deploy has not decided */
+	unsigned int host;    /* the id of the host it is on */
+	unsigned int held_by; /* is_held: the id of the host whose deploy has not decided */
 	unsigned int release;
 	char *image, *rootfs, *netns;
+	uint16_t *await_ports; /* UDP ports that its program opens before it is up */
+	size_t await_port_count;
 	struct strings command;
 	struct env_var *env; /* what its maker added to the release's [env] */
 	size_t env_count;
@@ -101,11 +111,48 @@ struct machine_event {
 #define MACHINE_EVENTS_MAX 20
 
 struct machine_state_record {
+	char state[16];	   /* as machine_state_name(); "": not known yet */
+	bool is_up;	   /* started, and its program opened its ports or had the time to */
+	bool is_unhealthy; /* a check of it is critical */
+	char *failure;	   /* why it failed, a sentence, or NULL */
 	struct machine_event events[MACHINE_EVENTS_MAX]; /* oldest first */
 	size_t event_count;
 	unsigned int restarts;
 	int exit_code;
 	bool has_exit_code;
+};
+
+/* What all hosts of a fleet agree on; the first one decides. */
+struct fleet_record {
+	struct prefix machine_pool, mesh_pool;
+};
+
+#define HOST_KEY_LEN	  45 /* a WireGuard key in base64, with the NUL */
+#define HOST_IDENTITY_LEN 33 /* 16 random bytes in hexadecimal, with the NUL */
+#define HOST_ID_MAX	  65000
+
+struct host_record {
+	unsigned int id; /* from 1 */
+	char *name, *region;
+	char identity[HOST_IDENTITY_LEN]; /* the installation's, kept in its state directory */
+	char public_key[HOST_KEY_LEN];	  /* "": no mesh */
+	struct addr endpoint;		  /* on the underlay */
+	uint16_t endpoint_port;
+	struct addr mesh_v4, mesh_v6;
+	bool is_edge, is_worker;
+	bool is_draining;      /* the operator's wish: no new machines, no new flows */
+	struct prefix *slices; /* of the machine pool: its machines' networks are in them */
+	size_t slice_count;
+	struct prefix *pools; /* public addresses that reach it */
+	size_t pool_count;
+	char joined_at[CLOCK_STAMP_LEN];
+};
+
+struct host_alive {
+	char identity[HOST_IDENTITY_LEN];
+	char *endpoint; /* "ADDRESS:PORT": a copy of the installation has another */
+	char *version;
+	char started_at[CLOCK_STAMP_LEN];
 };
 
 /* Each returns NULL or a new reference, or fills *out, which record_free functions free. */
@@ -132,6 +179,18 @@ DEFINE_CLEANUP(struct machine_record *, machine_record_free)
 json_t *machine_state_to_json(const struct machine_state_record *record);
 int machine_state_from_json(const json_t *json, struct machine_state_record *out, struct err *err);
 void machine_state_clear(struct machine_state_record *record);
+
+json_t *fleet_record_to_json(const struct fleet_record *record);
+int fleet_record_from_json(const json_t *json, struct fleet_record *out, struct err *err);
+
+json_t *host_record_to_json(const struct host_record *record);
+int host_record_from_json(const json_t *json, struct host_record **out, struct err *err);
+void host_record_free(struct host_record *record);
+DEFINE_CLEANUP(struct host_record *, host_record_free)
+
+json_t *host_alive_to_json(const struct host_alive *alive);
+int host_alive_from_json(const json_t *json, struct host_alive *out, struct err *err);
+void host_alive_clear(struct host_alive *alive);
 
 /* Adds an event, dropping the oldest when there are too many. */
 void machine_state_add(struct machine_state_record *record, const char *type, const char *status,
