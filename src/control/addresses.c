@@ -27,9 +27,10 @@ static bool has_reserved_ends(const struct prefix *pool)
 
 static const struct prefix *shared_pool(const struct control *control)
 {
-	for (size_t i = 0; i < control->pool_count; i++)
-		if (control->pools[i].addr.family == AF_INET && prefix_size(&control->pools[i]) > 1)
-			return &control->pools[i];
+	for (size_t i = 0; i < control->known_pool_count; i++)
+		if (control->known_pools[i].addr.family == AF_INET &&
+			prefix_size(&control->known_pools[i]) > 1)
+			return &control->known_pools[i];
 	return NULL;
 }
 
@@ -85,11 +86,11 @@ static int choose_address(
 		*out = shared_address(pool);
 		return 0;
 	}
-	for (size_t i = 0; i < control->pool_count; i++) {
-		if (control->pools[i].addr.family != family)
+	for (size_t i = 0; i < control->known_pool_count; i++) {
+		if (control->known_pools[i].addr.family != family)
 			continue;
 		has_pool = true;
-		if (find_free(control, &control->pools[i], out))
+		if (find_free(control, &control->known_pools[i], out))
 			return 0;
 	}
 	if (!has_pool)
@@ -147,28 +148,53 @@ struct addr network_service(const struct prefix *network)
 	return addr_add(&network->addr, 3);
 }
 
-int addresses_take_network(const struct control *control, struct prefix *out, struct err *err)
+static bool is_network_taken(const struct control *control, const struct addr *network)
 {
-	uint64_t networks = prefix_size(&control->config.machine_pool) / 8;
+	char key[ADDR_TEXT_LEN + 16], text[ADDR_TEXT_LEN];
 
-	/* The first one is left out: its first addresses look like the pool's own. */
-	for (uint64_t i = networks > 1 ? 1 : 0; i < networks && i < SCAN_MAX; i++) {
-		struct prefix network = {
-			.addr = addr_add(&control->config.machine_pool.addr, i * 8),
-			.len_bits = 29,
-		};
-		bool is_used = false;
+	snprintf(key, sizeof(key), "networks/%s", addr_format(network, text));
+	if (mirror_get(control->mirror, key))
+		return true;
+	/* Catalogs from before there were such keys. */
+	for (size_t i = 0; i < control->machine_count; i++)
+		if (addr_equal(&control->machines[i]->record->network.addr, network))
+			return true;
+	return false;
+}
 
-		for (size_t m = 0; m < control->machine_count && !is_used; m++)
-			is_used = addr_equal(
-				&control->machines[m]->record->network.addr, &network.addr);
-		if (!is_used) {
-			*out = network;
-			return 0;
-		}
+static bool find_network(
+	const struct control *control, const struct prefix *slice, struct prefix *out)
+{
+	const uint64_t networks = prefix_size(slice) / 8;
+	const bool is_first =
+		addr_equal(&slice->addr, &control->config.machine_pool.addr) && networks > 1;
+
+	/* The pool's first one is left out: its first addresses look like the pool's own. */
+	for (uint64_t i = is_first ? 1 : 0; i < networks; i++) {
+		struct addr addr = addr_add(&slice->addr, i * 8);
+
+		if (is_network_taken(control, &addr))
+			continue;
+		*out = (struct prefix){.addr = addr, .len_bits = 29};
+		return true;
 	}
-	return err_set(err, -ENOSPC,
-		"every /29 of the machine pool is taken; destroy a machine or "
-		"enlarge machine_pool in %s",
-		control->config_path);
+	return false;
+}
+
+int addresses_take_network(
+	struct control *control, struct host *host, struct prefix *out, struct err *err)
+{
+	const struct host_record *record = host->record;
+	int r;
+
+	for (size_t i = 0; i < record->slice_count; i++)
+		if (find_network(control, &record->slices[i], out))
+			return 0;
+	r = host_take_slice(control, host, err);
+	if (r < 0)
+		return r;
+	return find_network(control, &record->slices[record->slice_count - 1], out)
+		       ? 0
+		       : err_set(err, -ENOSPC, "host %s has no network for another machine",
+				 record->name);
 }

@@ -6,7 +6,6 @@
 #include "control/control_impl.h"
 
 #include "base/buf.h"
-#include "base/log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -76,10 +75,22 @@ void change_put_release(struct change *change, const struct release_record *reco
 		release_record_to_json(record));
 }
 
+static char *network_key(const struct machine_record *record)
+{
+	char text[ADDR_TEXT_LEN];
+
+	return format_key("networks/%s", addr_format(&record->network.addr, text));
+}
+
 void change_put_machine(struct change *change, struct machine_record *record)
 {
 	clock_stamp(record->updated_at);
 	change_put(change, format_key("machines/%s", record->id), machine_record_to_json(record));
+}
+
+void change_claim_network(struct change *change, const struct machine_record *record)
+{
+	change_put(change, network_key(record), json_string(record->id));
 }
 
 void change_put_state(struct change *change, const struct machine *machine)
@@ -88,10 +99,45 @@ void change_put_state(struct change *change, const struct machine *machine)
 		machine_state_to_json(&machine->history));
 }
 
-void change_delete_machine(struct change *change, const char *id)
+void change_delete_machine(struct change *change, const struct machine_record *record)
 {
-	change_add(change, STORE_DELETE, format_key("machines/%s", id), NULL);
-	change_add(change, STORE_DELETE, format_key("machine-state/%s", id), NULL);
+	change_add(change, STORE_DELETE, format_key("machines/%s", record->id), NULL);
+	change_add(change, STORE_DELETE, format_key("machine-state/%s", record->id), NULL);
+	change_add(change, STORE_DELETE, format_key("settled/%s", record->id), NULL);
+	change_add(change, STORE_DELETE, network_key(record), NULL);
+}
+
+static char *slice_key(const struct prefix *slice)
+{
+	char text[ADDR_TEXT_LEN];
+
+	return format_key("slices/%s", addr_format(&slice->addr, text));
+}
+
+void change_put_host(struct change *change, const struct host_record *record)
+{
+	change_put(change, format_key("hosts/%05u", record->id), host_record_to_json(record));
+	for (size_t i = 0; i < record->slice_count; i++)
+		change_put(change, slice_key(&record->slices[i]), json_integer(record->id));
+}
+
+void change_delete_host(struct change *change, const struct host_record *record)
+{
+	change_add(change, STORE_DELETE, format_key("hosts/%05u", record->id), NULL);
+	change_add(change, STORE_DELETE, format_key("host-alive/%05u", record->id), NULL);
+	change_add(change, STORE_DELETE, format_key("host-probes/%05u", record->id), NULL);
+	for (size_t i = 0; i < record->slice_count; i++)
+		change_add(change, STORE_DELETE, slice_key(&record->slices[i]), NULL);
+}
+
+void change_put_settled(struct change *change, const char *id, json_t *settled)
+{
+	change_put(change, format_key("settled/%s", id), json_incref(settled));
+}
+
+void change_put_fleet(struct change *change, const struct fleet_record *record)
+{
+	change_put(change, format_key("fleet"), fleet_record_to_json(record));
 }
 
 void change_delete_app(struct change *change, const struct app_record *record)
@@ -110,6 +156,52 @@ void change_clear(struct change *change)
 	*change = (struct change){};
 }
 
+/* Every value that is written was seen as it is, or seen not to be there. */
+static struct store_compare *make_compares(
+	const struct control *control, const struct change *change, size_t *count)
+{
+	struct store_compare *compares = calloc(change->count + 1, sizeof(*compares));
+
+	*count = 0;
+	for (size_t i = 0; compares && i < change->count; i++)
+		if (change->ops[i].type != STORE_DELETE_PREFIX)
+			compares[(*count)++] = (struct store_compare){
+				.key = change->ops[i].key,
+				.mod_revision = mirror_get(control->mirror, change->ops[i].key),
+			};
+	return compares;
+}
+
+static void mirror_change(struct control *control, const struct change *change, int64_t revision)
+{
+	for (size_t i = 0; i < change->count; i++) {
+		const struct store_op *op = &change->ops[i];
+
+		if (op->type == STORE_DELETE_PREFIX)
+			mirror_delete_prefix(control->mirror, op->key);
+		else
+			mirror_set(control->mirror, op->key, op->type == STORE_PUT ? revision : 0);
+	}
+}
+
+static int commit(struct control *control, const struct change *change, struct err *err)
+{
+	size_t count;
+	_free_ struct store_compare *compares = make_compares(control, change, &count);
+	int64_t revision = 0;
+	int r;
+
+	if (!compares)
+		return err_errno(err, -ENOMEM, "cannot write to the catalog");
+	r = store_txn(control->store, compares, count, change->ops, change->count, &revision, err);
+	if (r == 1)
+		return err_set(err, -EAGAIN,
+			"another host changed the catalog at the same moment; ask again");
+	if (r == 0)
+		mirror_change(control, change, revision);
+	return r;
+}
+
 int change_commit(struct control *control, struct change *change, struct err *err)
 {
 	int r = -ENOMEM;
@@ -117,9 +209,7 @@ int change_commit(struct control *control, struct change *change, struct err *er
 	if (change->is_broken)
 		err_errno(err, r, "cannot write to the catalog");
 	else
-		r = change->count ? store_txn(control->store, NULL, 0, change->ops, change->count,
-					    NULL, err)
-				  : 0;
+		r = change->count ? commit(control, change, err) : 0;
 	change_clear(change);
 	return r;
 }
@@ -169,6 +259,8 @@ static void app_free(struct app *app)
 	app_record_free(app->record);
 	release_record_free(app->release);
 	config_free(app->config);
+	release_record_free(app->next_release);
+	config_free(app->next_config);
 	free(app);
 }
 
@@ -236,130 +328,6 @@ void catalog_remove_ip(struct control *control, struct ip_record *record)
 			ip_record_free(record);
 			return;
 		}
-}
-
-/* Loading */
-
-typedef int load_fn(struct control *control, const char *key, const json_t *json, struct err *err);
-
-static int load_app(struct control *control, const char *key, const json_t *json, struct err *err)
-{
-	struct app_record *record;
-	int r = app_record_from_json(json, &record, err);
-
-	(void)key;
-	if (r < 0)
-		return r;
-	return catalog_add_app(control, record) < 0 ? err_errno(err, -ENOMEM, "cannot read an app")
-						    : 0;
-}
-
-static int load_ip(struct control *control, const char *key, const json_t *json, struct err *err)
-{
-	struct ip_record *record;
-	int r = ip_record_from_json(json, &record, err);
-
-	(void)key;
-	if (r < 0)
-		return r;
-	return catalog_add_ip(control, record) < 0
-		       ? err_errno(err, -ENOMEM, "cannot read an address")
-		       : 0;
-}
-
-static int load_release(
-	struct control *control, const char *key, const json_t *json, struct err *err)
-{
-	_cleanup_(release_record_freep) struct release_record *record = NULL;
-	struct diagnostics diags = {};
-	struct app_config *config = NULL;
-	struct app *app;
-	int r = release_record_from_json(json, &record, err);
-
-	(void)key;
-	if (r < 0)
-		return r;
-	app = catalog_find_app(control, record->app);
-	if (!app || app->record->release != record->number)
-		return 0; /* an older one, kept for the record */
-	r = config_parse(record->config_text, strlen(record->config_text), record->file_name,
-		&config, &diags);
-	if (r < 0)
-		r = err_set(err, r, "release %u of app %s: %s", record->number, record->app,
-			diags.count ? diags.items[0].message : "its fly.toml is invalid");
-	diagnostics_clear(&diags);
-	if (r == 0)
-		app_set_release(app, take_ptr(record), config);
-	return r;
-}
-
-static int load_machine(
-	struct control *control, const char *key, const json_t *json, struct err *err)
-{
-	struct machine_record *record;
-	int r = machine_record_from_json(json, &record, err);
-
-	(void)key;
-	if (r < 0)
-		return r;
-	return machine_add(control, record, NULL) < 0
-		       ? err_errno(err, -ENOMEM, "cannot read a machine")
-		       : 0;
-}
-
-static int load_state(struct control *control, const char *key, const json_t *json, struct err *err)
-{
-	struct machine *machine = machine_find(control, key + strlen("machine-state/"));
-
-	return machine ? machine_state_from_json(json, &machine->history, err) : 0;
-}
-
-/*
- * A value that cannot be read is told and passed over: one bad record must not keep the others
- * from being served. It stays in the store as it is.
- */
-static int load_prefix(struct control *control, const char *prefix, load_fn *load, struct err *err)
-{
-	_cleanup_(store_entries_clear) struct store_entries entries = {};
-	int r = store_range(control->store, prefix, &entries, NULL, err);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < entries.count; i++) {
-		json_t *json =
-			json_loadb(entries.items[i].value, entries.items[i].value_len, 0, NULL);
-		struct err why = {};
-
-		r = json ? load(control, entries.items[i].key, json, &why)
-			 : err_set(&why, -EBADMSG, "the value is not JSON");
-		json_decref(json);
-		if (r < 0)
-			log_error("catalog-record-skipped", "key=%s reason=\"%s\"",
-				entries.items[i].key, why.text);
-	}
-	return 0;
-}
-
-int catalog_load(struct control *control, struct err *err)
-{
-	static const struct {
-		const char *prefix;
-		load_fn *load;
-	} parts[] = {
-		{"apps/", load_app},
-		{"ips/", load_ip},
-		{"releases/", load_release},
-		{"machines/", load_machine},
-		{"machine-state/", load_state},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		int r = load_prefix(control, parts[i].prefix, parts[i].load, err);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
 }
 
 void catalog_free(struct control *control)

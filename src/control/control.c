@@ -76,6 +76,35 @@ static void forget_stale_machines(struct control *control)
 	free(stale.ids);
 }
 
+/* Held by a deploy of this host's last daemon, or of a host that is no more. */
+static bool is_left_behind(const struct control *control, const struct machine *machine)
+{
+	const unsigned int by = machine->record->held_by;
+
+	return machine->record->is_held &&
+	       (!by || by == control->host_id || !host_find(control, by));
+}
+
+/* Those on other hosts are told by the catalog. */
+static void let_go_of_held(struct control *control)
+{
+	struct change change = {};
+	struct err err;
+
+	for (size_t i = 0; i < control->machine_count; i++) {
+		struct machine *machine = control->machines[i];
+
+		if (machine->is_local || !machine->record->is_held ||
+			machine->record->held_by != control->host_id ||
+			machine->record->wish == WISH_DESTROYED)
+			continue;
+		machine->record->wish = WISH_DESTROYED;
+		change_put_machine(&change, machine->record);
+	}
+	if (change_commit(control, &change, &err) < 0)
+		log_warn("catalog-write-failed", "reason=\"%s\"", err.text);
+}
+
 static void all_known(uv_timer_t *timer)
 {
 	struct control *control = timer->data;
@@ -85,9 +114,11 @@ static void all_known(uv_timer_t *timer)
 		return;
 	uv_timer_stop(timer);
 	control->is_ready = true;
+	fleet_update(control);
 	serve(control);
 	forget_stale_machines(control);
 	serve(control);
+	let_go_of_held(control);
 	/* Last: programs of a build with other maps must not meet empty ones. */
 	if (public_attach(control, &err) < 0)
 		log_error("data-plane-not-attached", "reason=\"%s\"", err.text);
@@ -100,22 +131,42 @@ static void adopt_machines(struct control *control)
 {
 	/* A machine that a rollout of an earlier daemon left behind serves nothing. */
 	for (size_t i = 0; i < control->machine_count; i++) {
-		if (control->machines[i]->record->is_held)
-			control->machines[i]->record->wish = WISH_DESTROYED;
-		machine_adopt(control->machines[i]);
+		struct machine *machine = control->machines[i];
+
+		if (!machine->is_local)
+			continue;
+		if (is_left_behind(control, machine))
+			machine->record->wish = WISH_DESTROYED;
+		machine_adopt(machine);
 	}
 	uv_timer_start(&control->adopt_timer, all_known, 0, ADOPT_TICK_MS);
 }
 
 static int open_store(struct control *control, struct err *err)
 {
+	const struct host_config *config = &control->config;
+	const struct store_etcd_options etcd = {
+		.url = config->store,
+		.ca_file = config->etcd_ca,
+		.cert_file = config->etcd_cert,
+		.key_file = config->etcd_key,
+	};
 	char path[4096];
 	int r = file_mkdirs(control->state_dir, 0700, err);
 
 	if (r < 0)
 		return r;
-	snprintf(path, sizeof(path), "%s/catalog.db", control->state_dir);
-	return store_open_sqlite(&control->store, path, err);
+	control->is_fleet = strcmp(config->store, "sqlite") != 0;
+	if (!control->is_fleet) {
+		snprintf(path, sizeof(path), "%s/catalog.db", control->state_dir);
+		return store_open_sqlite(&control->store, path, err);
+	}
+	/* Packets go on meanwhile; without the catalog there is nothing else to do. */
+	while ((r = store_open_etcd(&control->store, &etcd, err)) == -EHOSTDOWN) {
+		log_warn("store-away", "reason=\"%s\"", err->text);
+		sleep(1);
+	}
+	return r;
 }
 
 static int open_all(struct control *control, const struct control_options *options, struct err *err)
@@ -126,6 +177,10 @@ static int open_all(struct control *control, const struct control_options *optio
 
 	if (r == 0)
 		r = open_store(control, err);
+	if (r == 0)
+		r = catalog_load(control, err);
+	if (r == 0)
+		r = host_join(control, err);
 	if (r < 0)
 		return r;
 	fabric_options.max_flows = control->config.max_flows;
@@ -135,7 +190,9 @@ static int open_all(struct control *control, const struct control_options *optio
 	if (r == 0)
 		r = public_watch(control, err);
 	if (r == 0)
-		r = catalog_load(control, err);
+		r = fleet_open(control, err);
+	if (r == 0)
+		r = catalog_follow(control, err);
 	if (r < 0)
 		return r;
 	snprintf(socket_path, sizeof(socket_path), "%s/wherryd.sock", control->run_dir);
@@ -161,6 +218,8 @@ void control_close(struct control *control)
 	while (control->machine_count)
 		machine_close(control->machines[control->machine_count - 1]);
 	api_server_free(take_ptr(control->api));
+	catalog_unfollow(control);
+	fleet_close(control);
 	public_close(control);
 	uv_close((uv_handle_t *)&control->adopt_timer, NULL);
 }
@@ -203,6 +262,9 @@ void control_free(struct control *control)
 	if (!control)
 		return;
 	catalog_free(control);
+	hosts_free(control);
+	mirror_free(control->mirror);
+	mesh_close(control->mesh);
 	fabric_close(control->fabric);
 	store_close(control->store);
 	host_config_clear(&control->config);
@@ -210,6 +272,7 @@ void control_free(struct control *control)
 	mem_closep(&control->link_fd);
 	free(control->machines);
 	free(control->pools);
+	free(control->known_pools);
 	free(control->config_path);
 	free(control->state_dir);
 	free(control->run_dir);

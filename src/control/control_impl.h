@@ -4,6 +4,10 @@
  * blocks (podman, links, namespaces) runs in libuv's workers on copies.
  *
  *   catalog.c    the catalog in memory, and changes to it
+ *   sync.c       from the store into memory, at the start and at every change by another host
+ *   hosts.c      the hosts of the fleet; this one's joining
+ *   fleet.c      the mesh, the round trips, who is reachable
+ *   placement.c  on which host a new machine is made
  *   addresses.c  which address is whose
  *   machine_list.c  the machines by id, and their memory
  *   machine.c    one machine: from what is wanted to what is
@@ -24,18 +28,33 @@
 #include "base/mem.h"
 #include "control/host_config.h"
 #include "control/host_net.h"
+#include "control/mirror.h"
 #include "fabric/fabric.h"
 #include "machine/machine.h"
 #include "machine/sockets.h"
+#include "mesh/mesh.h"
+#include "mesh/probe.h"
+#include "mesh/resizer.h"
 #include "model/records.h"
 #include "store/store.h"
 
 struct control;
 
+struct host {
+	struct host_record *record; /* NULL: only signs of it are in the catalog */
+	unsigned int id;
+	struct host_alive alive; /* endpoint NULL: its daemon is not heard of by the store */
+	json_t *measured;	 /* its round trips to the others, as host-probes/ID; or NULL */
+	struct probe probe;	 /* ours to it */
+};
+
 struct app {
 	struct app_record *record;
 	struct release_record *release; /* the current one; NULL before the first */
 	struct app_config *config;	/* of the current release; NULL likewise */
+	/* Read from the store, to become current with the app's record. */
+	struct release_record *next_release;
+	struct app_config *next_config;
 };
 
 enum machine_state {
@@ -62,6 +81,9 @@ struct machine {
 	struct machine_record *record;
 	struct machine_state_record history;
 	enum machine_state state;
+	bool is_local;	 /* on this host; else its state is what its host wrote */
+	bool needs_step; /* its record came anew from the store */
+	bool is_up;	 /* on this host: see struct machine_state_record */
 	struct machine_net net;
 	bool has_net;
 	struct machine_run run;
@@ -71,6 +93,11 @@ struct machine {
 	bool has_finished; /* the program ended by itself, with success: until it is asked for */
 	bool must_retry;   /* could not be ended or removed: not again before the timer */
 	char *failure;	   /* why it is STATE_FAILED, a sentence */
+	json_t *settled;   /* memberships of its groups in which it has no former flows */
+	uint64_t former_since_ms;	 /* see formers.c */
+	uint64_t up_ms;			 /* since when it is looked at whether it is up */
+	struct machine_sockets *sockets; /* for that */
+	uv_timer_t up_timer;
 	int pidfd;
 	uv_poll_t watch; /* on pidfd */
 	bool is_watched;
@@ -97,14 +124,35 @@ struct follower;
 struct control {
 	uv_loop_t *loop;
 	struct store *store;
+	struct mirror *mirror;
+	int64_t revision; /* of the store, that memory is at */
+	uv_poll_t store_poll;
 	struct fabric *fabric;
 	struct host_config config;
 	struct host_public public; /* name "": none was found */
-	struct prefix *pools;	   /* public pools, effective */
+	struct prefix *pools;	   /* public pools that reach this host, effective */
 	size_t pool_count;
+	struct prefix *known_pools; /* those of all edges: addresses are allocated from them */
+	size_t known_pool_count;
 	struct api_server *api;
 	char *config_path, *state_dir, *run_dir, *bpf_dir;
 	char started_at[CLOCK_STAMP_LEN];
+
+	/* The fleet; a host with an embedded store is a fleet of one. */
+	bool is_fleet; /* a store that other hosts have too */
+	char identity[HOST_IDENTITY_LEN];
+	struct fleet_record fleet;
+	struct host **hosts; /* by id */
+	size_t host_count;
+	unsigned int host_id; /* this one's */
+	bool hosts_changed;
+	struct mesh *mesh; /* NULL: none */
+	struct mesh_device mesh_device;
+	struct resizer resizer;
+	struct probes *probes;
+	uv_async_t probes_async;
+	uv_timer_t fleet_timer;
+	uint64_t published_ms, repaired_ms, formers_ms;
 
 	struct app **apps; /* by name */
 	size_t app_count;
@@ -135,18 +183,26 @@ struct change {
 	bool is_broken; /* out of memory on the way; commit fails */
 };
 
-int catalog_load(struct control *control, struct err *err);
 void catalog_free(struct control *control);
 void change_put_app(struct change *change, const struct app_record *record);
 void change_put_ip(struct change *change, const struct ip_record *record);
 void change_delete_ip(struct change *change, const struct ip_record *record);
 void change_put_release(struct change *change, const struct release_record *record);
 void change_put_machine(struct change *change, struct machine_record *record);
-void change_delete_machine(struct change *change, const char *id);
+/* Of a new machine: no other one may have its network. */
+void change_claim_network(struct change *change, const struct machine_record *record);
+void change_delete_machine(struct change *change, const struct machine_record *record);
+void change_put_host(struct change *change, const struct host_record *record);
+void change_delete_host(struct change *change, const struct host_record *record);
+void change_put_settled(struct change *change, const char *id, json_t *settled);
+void change_put_fleet(struct change *change, const struct fleet_record *record);
 void change_put_state(struct change *change, const struct machine *machine);
 /* Everything that is the app's alone: its record and releases. */
 void change_delete_app(struct change *change, const struct app_record *record);
-/* Commits and clears @change in any case. On failure nothing was changed. */
+/*
+ * Commits and clears @change in any case. On failure nothing was changed. -EAGAIN when another
+ * host changed one of the values since it was read.
+ */
 int change_commit(struct control *control, struct change *change, struct err *err);
 void change_clear(struct change *change);
 
@@ -158,6 +214,64 @@ void catalog_remove_ip(struct control *control, struct ip_record *record);
 /* Makes @release current; takes over both. */
 void app_set_release(struct app *app, struct release_record *release, struct app_config *config);
 
+/* sync.c */
+
+/* Reads the catalog into memory. */
+int catalog_load(struct control *control, struct err *err);
+/* Brings memory to what is in the store now. */
+int catalog_reload(struct control *control, struct err *err);
+/* From here on changes of other hosts are followed. */
+int catalog_follow(struct control *control, struct err *err);
+void catalog_unfollow(struct control *control);
+
+/* hosts.c */
+
+struct host *host_find(const struct control *control, unsigned int id);
+/* By name or id. */
+struct host *host_find_named(const struct control *control, const char *name);
+/* The entry of @id, made when there is none; NULL: out of memory. */
+struct host *host_add(struct control *control, unsigned int id);
+void hosts_free(struct control *control);
+/*
+ * Gives this host its id, addresses and slice of the machine pool, or finds those it has, and says
+ * that it lives. Refuses in words what clashes with another host.
+ */
+int host_join(struct control *control, struct err *err);
+/* One more slice of the machine pool. -ENOSPC: there is none. */
+int host_take_slice(struct control *control, struct host *host, struct err *err);
+/* Packets reach it, as far as this host knows. Itself: always. */
+bool host_is_reachable(const struct control *control, unsigned int id);
+/* The name of the host, for people. */
+const char *host_name(const struct control *control, unsigned int id);
+
+/* fleet.c */
+
+/* Collects the public pools of all edges. */
+void fleet_collect_pools(struct control *control);
+
+int fleet_open(struct control *control, struct err *err);
+void fleet_close(struct control *control);
+/* Some host's record or sign of life changed: peers, programs and probes follow. */
+void fleet_update(struct control *control);
+/* Round-trip time to the region's nearest host that is reachable; 0 to our own; UINT32_MAX. */
+uint32_t fleet_region_rtt_us(const struct control *control, const char *region);
+/* The largest packet that a machine of this host sends. */
+unsigned int fleet_machine_mtu(const struct control *control);
+
+/* formers.c */
+
+/* Called now and then: forgets former machines whose flows are gone. */
+void formers_tick(struct control *control);
+
+/* placement.c */
+
+/*
+ * The host for one more machine of the app's group, in @region when it is not NULL: that which has
+ * the fewest of them. -EHOSTUNREACH with the sentence when there is none.
+ */
+int placement_choose(struct control *control, const char *app, const char *group,
+	const char *region, struct host **out, struct err *err);
+
 /* addresses.c */
 
 /* Takes an address of @type for @app, not yet in the catalog. -ENOSPC: the pool has none. */
@@ -165,8 +279,9 @@ int addresses_allocate(const struct control *control, const char *app, enum ip_t
 	struct ip_record **out, struct err *err);
 const struct ip_record *addresses_find(
 	const struct control *control, const char *app, enum ip_type type);
-/* A /29 of the machine pool that no machine has. */
-int addresses_take_network(const struct control *control, struct prefix *out, struct err *err);
+/* A /29 of the host's slices that no machine has; the host may get another slice for it. */
+int addresses_take_network(
+	struct control *control, struct host *host, struct prefix *out, struct err *err);
 struct addr network_gateway(const struct prefix *network);
 struct addr network_primary(const struct prefix *network);
 struct addr network_service(const struct prefix *network);
@@ -200,6 +315,16 @@ void machine_event(
 /* Its interface is gone: the namespace vanished or somebody deleted the link. */
 void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);
+/* The machine's host wrote @record about it. */
+void machine_heard(struct machine *machine, struct machine_state_record *record);
+/* Writes its state for the other hosts, with its history. */
+void machine_publish(struct machine *machine);
+
+/* machine_up.c */
+
+/* Finds out, from now on, when the machine is up, and says so. */
+void machine_up_watch(struct machine *machine);
+void machine_up_stop(struct machine *machine);
 
 /* jobs.c */
 
@@ -240,6 +365,8 @@ int serve_machine(struct machine *machine, struct err *err);
 void serve_forget(struct machine *machine);
 /* Whether another machine takes the new flows of all services that @machine serves. */
 bool serve_has_others(const struct machine *machine);
+/* A number for the machines that take new flows of the group "APP/GROUP" now. */
+int64_t serve_group_members(const struct control *control, const char *group);
 /* Two apps on one address and port. -EADDRINUSE with the sentence. */
 int serve_check_claims(const struct control *control, const struct app *app,
 	const struct app_config *config, struct err *err);

@@ -391,7 +391,7 @@ static void read_mesh(struct reader *reader)
 	int64_t idle_ms;
 
 	read_port(reader->diags, reader->root, "mesh_port", &config->mesh_port);
-	if (read_duration_ms(reader->diags, reader->root, "flow_idle", DURATION_S, &idle_ms))
+	if (read_duration_ms(reader->diags, reader->root, "flow_idle", BARE_SECONDS, &idle_ms))
 		config->flow_idle_s = (unsigned int)((idle_ms + 999) / 1000);
 	if (!node || !read_prefix(reader, node, &pool))
 		return;

@@ -110,7 +110,7 @@ int machine_spec_build(const struct machine *machine, struct machine_spec *out)
 		.primary = network_primary(&record->network),
 		.service = network_service(&record->network),
 		.private_v6 = record->private_v6,
-		.mtu_bytes = control->public.mtu_bytes ? control->public.mtu_bytes : 1500,
+		.mtu_bytes = fleet_machine_mtu(control),
 		.kill_signal = record->kill_signal,
 		.kill_timeout_s = record->kill_timeout_s,
 		.nameserver_count = control->config.nameserver_count,

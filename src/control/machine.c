@@ -40,6 +40,8 @@ const char *machine_state_name(const struct machine *machine)
 		[STATE_FAILED] = "failed",
 	};
 
+	if (!machine->is_local)
+		return *history->state ? history->state : "created";
 	/* Until it was looked at, what it was when the last daemon wrote about it. */
 	if (machine->state == STATE_UNKNOWN && history->event_count)
 		return history->events[history->event_count - 1].status;
@@ -49,13 +51,23 @@ const char *machine_state_name(const struct machine *machine)
 void machine_event(
 	struct machine *machine, const char *type, const char *source, const char *message)
 {
-	struct change change = {};
-	struct err err;
-
 	machine_state_add(&machine->history, type, machine_state_name(machine), source, message);
 	log_info("machine", "app=%s machine=%s type=%s state=%s message=\"%s\"",
 		machine->record->app, machine->record->id, type, machine_state_name(machine),
 		message ? message : "");
+	machine_publish(machine);
+}
+
+void machine_publish(struct machine *machine)
+{
+	struct machine_state_record *history = &machine->history;
+	struct change change = {};
+	struct err err;
+
+	snprintf(history->state, sizeof(history->state), "%s", machine_state_name(machine));
+	history->is_up = machine->is_up;
+	free(history->failure);
+	history->failure = machine->failure ? strdup(machine->failure) : NULL;
 	change_put_state(&change, machine);
 	/* History only: a store that is away must not stop a machine. */
 	if (change_commit(machine->control, &change, &err) < 0)
@@ -63,9 +75,47 @@ void machine_event(
 			err.text);
 }
 
+static enum machine_state state_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum machine_state state;
+	} states[] = {
+		{"starting", STATE_STARTING},
+		{"started", STATE_STARTED},
+		{"stopping", STATE_STOPPING},
+		{"stopped", STATE_STOPPED},
+		{"destroying", STATE_DESTROYING},
+		{"failed", STATE_FAILED},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(states); i++)
+		if (strcmp(states[i].name, name) == 0)
+			return states[i].state;
+	return STATE_CREATED;
+}
+
+void machine_heard(struct machine *machine, struct machine_state_record *record)
+{
+	machine_state_clear(&machine->history);
+	machine->history = *record;
+	if (machine->is_local)
+		return; /* at the start: what the last daemon wrote */
+	machine->state = state_of(record->state);
+	machine->is_up = record->is_up;
+	machine->has_finished =
+		machine->state == STATE_STOPPED && machine->record->wish == WISH_STARTED;
+	free(machine->failure);
+	machine->failure = record->failure ? strdup(record->failure) : NULL;
+}
+
 static void set_state(struct machine *machine, enum machine_state state)
 {
 	machine->state = state;
+	if (state != STATE_STARTED) {
+		machine->is_up = false;
+		machine_up_stop(machine);
+	}
 	if (state != STATE_FAILED) {
 		free(machine->failure);
 		machine->failure = NULL;
@@ -240,6 +290,7 @@ static void started(struct machine *machine, const char *type)
 	}
 	watch_program(machine);
 	machine_event(machine, type, "host", NULL);
+	machine_up_watch(machine);
 }
 
 static void adopted(struct machine *machine, const struct machine_job *job)
@@ -253,6 +304,7 @@ static void adopted(struct machine *machine, const struct machine_job *job)
 	} else if (job->run.state == MACHINE_RUN_RUNNING && job->has_net) {
 		machine->started_ms = clock_now_ms();
 		set_state(machine, STATE_STARTED);
+		machine->is_up = true;
 		if (serve_machine(machine, &err) < 0) {
 			fail(machine, "adopt", err.text);
 			restart_later(machine);
@@ -282,7 +334,7 @@ static void removed(struct machine *machine)
 	struct err err;
 
 	serve_forget(machine);
-	change_delete_machine(&change, machine->record->id);
+	change_delete_machine(&change, machine->record);
 	if (change_commit(control, &change, &err) < 0) {
 		fail_and_retry(machine, "destroy", err.text);
 		return;
@@ -345,6 +397,8 @@ void machine_job_done(struct machine *machine, const struct machine_job *job)
 	}
 	if (job->type != JOB_ADOPT)
 		serve(control);
+	else if (strcmp(machine->history.state, machine_state_name(machine)) != 0)
+		machine_publish(machine);
 	/* First the step, then who waits: what failed may be on its way to what is wanted now. */
 	machine_step(machine);
 	notify(machine);
@@ -460,8 +514,8 @@ static void wish_started(struct machine *machine)
 
 void machine_step(struct machine *machine)
 {
-	if (machine->is_busy || machine->state == STATE_UNKNOWN || machine->is_gone ||
-		machine->must_retry)
+	if (!machine->is_local || machine->is_busy || machine->state == STATE_UNKNOWN ||
+		machine->is_gone || machine->must_retry)
 		return;
 	switch (machine->record->wish) {
 	case WISH_STARTED:

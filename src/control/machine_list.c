@@ -53,6 +53,8 @@ static void free_machine(struct machine *machine)
 	machine_state_clear(&machine->history);
 	mem_closep(&machine->pidfd);
 	free(machine->failure);
+	json_decref(machine->settled);
+	machine_sockets_close(machine->sockets);
 	free(machine);
 }
 
@@ -96,6 +98,7 @@ void machine_close(struct machine *machine)
 		uv_close((uv_handle_t *)&machine->watch, handle_closed);
 	}
 	uv_close((uv_handle_t *)&machine->timer, handle_closed);
+	uv_close((uv_handle_t *)&machine->up_timer, handle_closed);
 }
 
 int machine_add(struct control *control, struct machine_record *record, struct machine **out)
@@ -119,7 +122,10 @@ int machine_add(struct control *control, struct machine_record *record, struct m
 	machine->backoff_ms = MACHINE_BACKOFF_FIRST_MS;
 	uv_timer_init(control->loop, &machine->timer);
 	machine->timer.data = machine;
-	machine->holders = 1;
+	uv_timer_init(control->loop, &machine->up_timer);
+	machine->up_timer.data = machine;
+	machine->is_local = !control->host_id || record->host == control->host_id;
+	machine->holders = 2;
 	memmove(&bigger[at + 1], &bigger[at], (control->machine_count - at) * sizeof(*bigger));
 	bigger[at] = machine;
 	control->machine_count++;

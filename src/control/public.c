@@ -45,6 +45,12 @@ int public_setup(struct control *control, struct err *err)
 	control->pools = NULL;
 	host_net_pools(control->config.public_pools, control->config.public_pool_count,
 		&control->public, &control->pools, &control->pool_count);
+	if (!control->config.is_edge) {
+		/* Clients do not come in here, and the addresses are others'. */
+		free(take_ptr(control->pools));
+		control->pool_count = 0;
+	}
+	fleet_collect_pools(control);
 	options = (struct host_net_options){
 		.public = &control->public,
 		.pools = control->pools,
@@ -63,9 +69,12 @@ int public_setup(struct control *control, struct err *err)
 
 int public_attach(struct control *control, struct err *err)
 {
-	/* The loopback device: clients on the host itself. */
-	int r = fabric_attach_edge(control->fabric, 1, err);
+	int r;
 
+	if (!control->config.is_edge)
+		return 0;
+	/* The loopback device: clients on the host itself. */
+	r = fabric_attach_edge(control->fabric, 1, err);
 	return r == 0 ? fabric_attach_edge(control->fabric, control->public.ifindex, err) : r;
 }
 

@@ -25,7 +25,7 @@ static void tick(uv_timer_t *timer);
 static void free_rollout(struct rollout *rollout)
 {
 	for (size_t i = 0; i < rollout->fresh_count; i++)
-		free(rollout->fresh[i].group);
+		free(rollout->fresh[i].group), free(rollout->fresh[i].region);
 	for (size_t i = 0; i < rollout->new_ip_count; i++)
 		ip_record_free(rollout->new_ips[i]);
 	free(rollout->new_ips);
@@ -36,7 +36,6 @@ static void free_rollout(struct rollout *rollout)
 	release_record_free(rollout->release);
 	config_free(rollout->config);
 	machine_record_free(rollout->template);
-	machine_sockets_close(rollout->sockets);
 	free(rollout);
 }
 
@@ -335,8 +334,13 @@ static void check_up(struct rollout *rollout)
 		fail(rollout, "failed", err.text);
 		return;
 	}
-	if (machine->state != STATE_STARTED || !rollout_is_up(rollout, machine))
+	if (machine->state != STATE_STARTED || !machine->is_up)
 		return;
+	if (machine->history.unbound_port)
+		api_stream_warning(rollout->stream,
+			"nothing listens on UDP port %u of machine %s yet; bind it on "
+			"fly-global-services or 0.0.0.0",
+			machine->history.unbound_port, fresh->id);
 	api_stream_progress(rollout->stream, "Machine %s [%s] is up", fresh->id, fresh->group);
 	rollout->at++;
 	make_next(rollout);
@@ -351,8 +355,6 @@ static void make_next(struct rollout *rollout)
 	struct fresh *fresh;
 	struct err err;
 
-	machine_sockets_close(take_ptr(rollout->sockets));
-	rollout->up_ms = 0;
 	if (rollout->at == rollout->fresh_count) {
 		turn_over(rollout);
 		return;
@@ -363,6 +365,7 @@ static void make_next(struct rollout *rollout)
 		return;
 	}
 	change_put_machine(&change, record);
+	change_claim_network(&change, record);
 	if (change_commit(control, &change, &err) < 0) {
 		machine_record_free(record);
 		fail(rollout, "unavailable", err.text);
@@ -373,9 +376,15 @@ static void make_next(struct rollout *rollout)
 		fail(rollout, "failed", "out of memory");
 		return;
 	}
-	machine_event(machine, "launch", rollout->kind == ROLLOUT_RUN ? "user" : "deploy", NULL);
-	api_stream_progress(rollout->stream, "Starting machine %s [%s], %zu of %zu", fresh->id,
-		fresh->group, rollout->at + 1, rollout->fresh_count);
+	if (machine->is_local)
+		machine_event(
+			machine, "launch", rollout->kind == ROLLOUT_RUN ? "user" : "deploy", NULL);
+	else if (serve_machine(machine, &err) < 0)
+		log_warn("data-plane-not-updated", "reason=\"%s\"", err.text);
+	api_stream_progress(rollout->stream, "Starting machine %s [%s]%s%s, %zu of %zu", fresh->id,
+		fresh->group, control->is_fleet ? " on " : "",
+		control->is_fleet ? host_name(control, record->host) : "", rollout->at + 1,
+		rollout->fresh_count);
 	machine_step(machine);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a rollout share: rollout.c runs it, rollout_plan.c decides what it is to do
- * and refuses what cannot be done, rollout_up.c looks at new machines.
+ * and refuses what cannot be done, rollout_words.c finds what a program said last.
  */
 #pragma once
 
@@ -15,6 +15,7 @@ enum rollout_phase {
 /* A machine to make: what distinguishes it from the others of the release. */
 struct fresh {
 	char *group;
+	char *region;		 /* NULL: any */
 	char id[MACHINE_ID_LEN]; /* "" until it was made */
 };
 
@@ -40,8 +41,6 @@ struct rollout {
 
 	uv_timer_t tick;
 	bool is_over;
-	uint64_t up_ms;			 /* since when the current machine is started; 0: not yet */
-	struct machine_sockets *sockets; /* of the current machine */
 };
 
 /*
@@ -56,9 +55,6 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 
 /* The config that counts for the rollout's machines: the new one or the current one. */
 const struct app_config *rollout_config(const struct rollout *rollout);
-
-/* Whether the machine, which is started, may take traffic. To be asked again until it may. */
-bool rollout_is_up(struct rollout *rollout, struct machine *machine);
 
 /* Adds what the program said last to the sentence. */
 void rollout_add_last_words(const struct machine *machine, struct err *err);

@@ -294,12 +294,14 @@ static void new_machine_id(const struct control *control, char id[static MACHINE
 	} while (!id[0] || machine_find(control, id));
 }
 
-/* fdaa | network 1 | host 1 | the machine | 2 (fly-spec 4.1). */
-static struct addr private_address(const char *id)
+/* fdaa | network 1 | the host | the machine | 2 (fly-spec 4.1). */
+static struct addr private_address(unsigned int host, const char *id)
 {
-	struct addr addr = {.family = AF_INET6, .bytes = {0xfd, 0xaa, 0, 0, 0, 1, 0, 0, 0, 1}};
+	struct addr addr = {.family = AF_INET6, .bytes = {0xfd, 0xaa, 0, 0, 0, 1}};
 	unsigned long word = strtoul(id + MACHINE_ID_LEN - 1 - 8, NULL, 16);
 
+	addr.bytes[8] = (uint8_t)(host >> 8);
+	addr.bytes[9] = (uint8_t)host;
 	for (int i = 0; i < 4; i++)
 		addr.bytes[10 + i] = (uint8_t)(word >> (24 - 8 * i));
 	addr.bytes[15] = 2;
@@ -360,6 +362,48 @@ static struct machine_record *managed_machine(const struct rollout *rollout)
 	return record;
 }
 
+/* The single UDP ports of its services; those of a range are opened as they are needed. */
+static int add_await_ports(struct machine_record *record, const struct app_config *config)
+{
+	for (size_t s = 0; s < config->service_count; s++) {
+		const struct service *service = &config->services[s];
+
+		if (service->protocol != PROTOCOL_UDP || !service_in_group(service, record->group))
+			continue;
+		for (size_t p = 0; p < service->port_count; p++) {
+			const struct port_range range = service->ports[p].range;
+			uint16_t *ports;
+
+			if (range.first != range.last)
+				continue;
+			ports = realloc(record->await_ports,
+				(record->await_port_count + 1) * sizeof(*ports));
+			if (!ports)
+				return -ENOMEM;
+			record->await_ports = ports;
+			ports[record->await_port_count++] = range.first;
+		}
+	}
+	return 0;
+}
+
+/* Directories and namespaces are those of the host that was asked; images go anywhere. */
+static int choose_host(const struct rollout *rollout, const struct machine_record *record,
+	const struct fresh *fresh, struct host **out, struct err *err)
+{
+	struct control *control = rollout->control;
+
+	if (record->is_managed)
+		return placement_choose(
+			control, rollout->app_name, fresh->group, fresh->region, out, err);
+	*out = host_find(control, control->host_id);
+	if (!(*out)->record->is_worker)
+		return err_set(err, -EINVAL,
+			"host %s is no worker; run this on one, or add \"worker\" to its roles",
+			(*out)->record->name);
+	return 0;
+}
+
 int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	struct machine_record **out, struct err *err)
 {
@@ -367,12 +411,18 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	const struct release_record *release = release_of(rollout);
 	_cleanup_(machine_record_freep) struct machine_record *record =
 		rollout->template ? take_ptr(rollout->template) : managed_machine(rollout);
+	struct host *host;
 	int r;
 
 	if (!record)
 		return err_errno(err, -ENOMEM, "cannot make a machine");
 	new_machine_id(rollout->control, record->id);
-	record->private_v6 = private_address(record->id);
+	r = choose_host(rollout, record, fresh, &host, err);
+	if (r < 0)
+		return r;
+	record->host = host->id;
+	record->held_by = rollout->control->host_id;
+	record->private_v6 = private_address(host->id, record->id);
 	record->release = release ? release->number : 0;
 	record->wish = WISH_STARTED;
 	record->is_held = true;
@@ -385,10 +435,12 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 		record->group = strdup(fresh->group);
 	if (!record->name && asprintf(&record->name, "%s-%.6s", fresh->group, record->id) < 0)
 		record->name = NULL;
-	r = addresses_take_network(rollout->control, &record->network, err);
+	r = addresses_take_network(rollout->control, host, &record->network, err);
 	if (r < 0)
 		return r;
 	if (config && copy_env(config, record) < 0)
+		return err_errno(err, -ENOMEM, "cannot make a machine");
+	if (config && add_await_ports(record, config) < 0)
 		return err_errno(err, -ENOMEM, "cannot make a machine");
 	if (config && record->is_managed &&
 		command_split(group_command(config, fresh->group), &record->command) < 0)

@@ -44,7 +44,42 @@ static bool is_member(
 static bool takes_new_flows(const struct machine *machine)
 {
 	return machine->state == STATE_STARTED && !machine->is_draining &&
-	       machine->record->wish == WISH_STARTED;
+	       machine->record->wish == WISH_STARTED && !machine->history.is_unhealthy;
+}
+
+/* How good a choice the machine is for this host, as far as its host matters; less is better. */
+static uint64_t distance(const struct control *control, const struct machine *machine)
+{
+	const struct host *host = host_find(control, machine->record->host);
+	uint64_t distance = 0;
+
+	if (machine->is_local && !(host && host->record && host->record->is_draining))
+		return 0;
+	if (!host || !host->record || !host_is_reachable(control, host->id))
+		distance |= 1ULL << 33; /* the last resort: it may only seem so */
+	else if (host->record->is_draining)
+		distance |= 1ULL << 32; /* better a far one that stays */
+	if (host && host->record)
+		distance |= fleet_region_rtt_us(control, host->record->region);
+	return distance;
+}
+
+/* Leaves those of the nearest region. Returns how many. */
+static size_t keep_nearest(const struct control *control, const char **ids, size_t count)
+{
+	uint64_t least = UINT64_MAX;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t d = distance(control, machine_find(control, ids[i]));
+
+		if (d < least)
+			least = d;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (distance(control, machine_find(control, ids[i])) == least)
+			ids[kept++] = ids[i];
+	return kept;
 }
 
 /*
@@ -71,7 +106,7 @@ static int find_machines(const struct control *control, const struct app *app,
 			break;
 		}
 	*out = ids;
-	*count = ready;
+	*count = keep_nearest(control, ids, ready);
 	return 0;
 }
 
@@ -137,6 +172,7 @@ static int plan_service(
 			.protocol = service->protocol,
 			.range = service->ports[i].range,
 			.group = group,
+			.is_by_client = service->affinity == AFFINITY_CLIENT,
 		};
 	return 0;
 }
@@ -195,9 +231,8 @@ static int plan_build(struct plan *plan, const struct control *control)
 				!addr_equal(&plan->addrs[plan->addr_count - 1].addr, addr)))
 			plan->addrs[plan->addr_count++] = (struct fabric_address){
 				.addr = *addr,
-				.app = control->ips[i]->type == IP_SHARED_V4
-					       ? NULL
-					       : control->ips[i]->app,
+				.app = control->ips[i]->type == IP_SHARED_V4 ? NULL
+									     : control->ips[i]->app,
 			};
 	}
 	for (size_t i = 0; i < control->app_count; i++) {
@@ -237,11 +272,10 @@ int serve_machine(struct machine *machine, struct err *err)
 	struct control *control = machine->control;
 	const struct machine_record *record = machine->record;
 	const struct ip_record *public = addresses_find(control, record->app, IP_V4);
+	const struct host *host = host_find(control, record->host);
 	struct fabric_machine entry = {
 		.id = record->id,
 		.app = record->app,
-		.ifindex = (unsigned int)machine->net.ifindex,
-		.netns_id = machine->net.netns_id,
 		.primary = network_primary(&record->network),
 		.service = network_service(&record->network),
 	};
@@ -249,6 +283,17 @@ int serve_machine(struct machine *machine, struct err *err)
 
 	if (public)
 		entry.public_addr = public->addr;
+	if (!machine->is_local) {
+		/* Not yet: its host is not known, or there is no mesh to it. */
+		if (!host || !host->record || !host->record->mesh_v4.family)
+			return 0;
+		entry.host = host->record->mesh_v4;
+		r = fabric_machine_set(control->fabric, &entry, NULL, err);
+		machine->is_served |= r == 0;
+		return r;
+	}
+	entry.ifindex = (unsigned int)machine->net.ifindex;
+	entry.netns_id = machine->net.netns_id;
 	memcpy(entry.mac, machine->net.mac, sizeof(entry.mac));
 	memcpy(entry.gateway_mac, machine->net.gateway_mac, sizeof(entry.gateway_mac));
 	r = fabric_machine_set(control->fabric, &entry, NULL, err);
@@ -265,6 +310,35 @@ void serve_forget(struct machine *machine)
 	if (fabric_machine_remove(machine->control->fabric, machine->record->id, &err) < 0)
 		log_error("data-plane-not-updated", "machine=%s reason=\"%s\"", machine->record->id,
 			err.text);
+}
+
+int64_t serve_group_members(const struct control *control, const char *group)
+{
+	const char *slash = strchr(group, '/');
+	char name[APP_NAME_MAX + 1];
+	const struct app *app;
+	uint64_t sum = 0;
+
+	if (!slash || slash - group > APP_NAME_MAX)
+		return 0;
+	snprintf(name, sizeof(name), "%.*s", (int)(slash - group), group);
+	app = catalog_find_app(control, name);
+	for (size_t s = 0; app && app->config && s < app->config->service_count; s++) {
+		const struct service *service = &app->config->services[s];
+		_free_ char *other = group_name(app, service);
+		_free_ const char **ids = NULL;
+		size_t count = 0;
+
+		if (service->protocol != PROTOCOL_UDP || strcmp(other, group) != 0)
+			continue;
+		if (find_machines(control, app, service, &ids, &count) < 0)
+			return 0;
+		/* The order does not matter: ids are random numbers. */
+		for (size_t i = 0; i < count; i++)
+			sum += strtoull(ids[i], NULL, 16);
+		return (int64_t)(sum & INT64_MAX);
+	}
+	return 0;
 }
 
 bool serve_has_others(const struct machine *machine)

@@ -425,9 +425,9 @@ json_t *machine_state_to_json(const struct machine_state_record *record)
 
 	for (size_t i = 0; i < record->event_count; i++)
 		json_array_append_new(events, event_to_json(&record->events[i]));
-	json = json_pack("{s:s, s:b, s:b, s:o, s:i, s:o}", "state", record->state, "up",
-		record->is_up, "unhealthy", record->is_unhealthy, "events", events, "restarts",
-		record->restarts, "exit_code",
+	json = json_pack("{s:s, s:b, s:b, s:i, s:o, s:i, s:o}", "state", record->state, "up",
+		record->is_up, "unhealthy", record->is_unhealthy, "unbound_port",
+		record->unbound_port, "events", events, "restarts", record->restarts, "exit_code",
 		record->has_exit_code ? json_integer(record->exit_code) : json_null());
 	set_text(json, "failure", record->failure);
 	return json;
@@ -445,6 +445,7 @@ int machine_state_from_json(const json_t *json, struct machine_state_record *out
 	snprintf(out->state, sizeof(out->state), "%s", state ? state : "");
 	out->is_up = json_is_true(json_object_get(json, "up"));
 	out->is_unhealthy = json_is_true(json_object_get(json, "unhealthy"));
+	out->unbound_port = get_uint(json, "unbound_port");
 	out->failure = copy_text(json, "failure");
 	exit_code = json_object_get(json, "exit_code");
 	out->has_exit_code = json_is_integer(exit_code);

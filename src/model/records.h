@@ -9,6 +9,7 @@
  *   releases/APP/NUMBER    struct release_record (ten digits)
  *   machines/ID            struct machine_record
  *   machine-state/ID       struct machine_state_record
+ *   settled/ID             in which memberships of its groups no former flow of it is left
  *   networks/ADDRESS       whose /29 it is: the machine's id, so that no two take the same
  *   fleet                  struct fleet_record
  *   hosts/ID               struct host_record (five digits)
@@ -114,7 +115,8 @@ struct machine_state_record {
 	char state[16];	   /* as machine_state_name(); "": not known yet */
 	bool is_up;	   /* started, and its program opened its ports or had the time to */
 	bool is_unhealthy; /* a check of it is critical */
-	char *failure;	   /* why it failed, a sentence, or NULL */
+	unsigned int unbound_port; /* is_up for want of time: nobody listens there; 0: none */
+	char *failure;		   /* why it failed, a sentence, or NULL */
 	struct machine_event events[MACHINE_EVENTS_MAX]; /* oldest first */
 	size_t event_count;
 	unsigned int restarts;

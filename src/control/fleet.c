@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * This host among the others: the mesh's device and peers, the programs on it, who is reachable and
+ * how far away. Packets need none of this to go on; it follows the catalog and the probes.
+ */
+#include "control/control_impl.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TICK_MS	   1000
+#define REPAIR_MS  20000 /* a regular look at the device: a wireguard-go may have died */
+#define PUBLISH_MS 10000 /* what was measured goes to the catalog this often */
+
+static const struct host_record *own_record(const struct control *control)
+{
+	return host_find(control, control->host_id)->record;
+}
+
+/* Rounding up to the next probe keeps two hosts of one rack equal. */
+static uint32_t rtt_of(const struct host *host)
+{
+	if (host->probe.state == PROBE_UNREACHABLE || !host->probe.rtt_us)
+		return UINT32_MAX;
+	return host->probe.rtt_us;
+}
+
+uint32_t fleet_region_rtt_us(const struct control *control, const char *region)
+{
+	uint32_t best = UINT32_MAX;
+
+	if (strcmp(region, control->config.region) == 0)
+		return 0;
+	for (size_t i = 0; i < control->host_count; i++) {
+		const struct host *host = control->hosts[i];
+
+		if (host->record && strcmp(host->record->region, region) == 0 &&
+			rtt_of(host) < best)
+			best = rtt_of(host);
+	}
+	return best;
+}
+
+unsigned int fleet_machine_mtu(const struct control *control)
+{
+	if (control->mesh)
+		return control->mesh_device.mtu_bytes - WHERRY_MINIMAL_BYTES;
+	return control->public.mtu_bytes ? control->public.mtu_bytes : 1500;
+}
+
+/* For answers whose edge is not known, and what machines send first. */
+static const struct host *nearest_edge(const struct control *control)
+{
+	const struct host *best = NULL;
+
+	if (control->config.is_edge)
+		return NULL;
+	for (size_t i = 0; i < control->host_count; i++) {
+		const struct host *host = control->hosts[i];
+
+		if (!host->record || !host->record->is_edge || host->id == control->host_id)
+			continue;
+		if (!best ||
+			(host->probe.state != PROBE_UNREACHABLE && rtt_of(host) < rtt_of(best)))
+			best = host;
+	}
+	return best;
+}
+
+static bool has_pool(const struct control *control, const struct prefix *pool)
+{
+	for (size_t i = 0; i < control->known_pool_count; i++)
+		if (prefix_contains(&control->known_pools[i], &pool->addr) ||
+			prefix_contains(pool, &control->known_pools[i].addr))
+			return true;
+	return false;
+}
+
+static void add_pools(struct control *control, const struct prefix *pools, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct prefix *bigger;
+
+		if (has_pool(control, &pools[i]))
+			continue;
+		bigger = realloc(
+			control->known_pools, (control->known_pool_count + 1) * sizeof(*bigger));
+		if (!bigger)
+			return;
+		control->known_pools = bigger;
+		bigger[control->known_pool_count++] = pools[i];
+	}
+}
+
+/* Hosts by id: every host finds them in the same order, but for a fleet of one. */
+void fleet_collect_pools(struct control *control)
+{
+	control->known_pool_count = 0;
+	for (size_t i = 0; control->is_fleet && i < control->host_count; i++) {
+		const struct host_record *record = control->hosts[i]->record;
+
+		if (record && record->is_edge)
+			add_pools(control, record->pools, record->pool_count);
+	}
+	add_pools(control, control->pools, control->pool_count);
+}
+
+/* The mesh */
+
+static int set_peers(struct control *control, struct err *err)
+{
+	_free_ struct mesh_peer *peers = calloc(control->host_count + 1, sizeof(*peers));
+	size_t count = 0;
+
+	if (!peers)
+		return err_errno(err, -ENOMEM, "cannot set the peers of the mesh");
+	for (size_t i = 0; i < control->host_count; i++) {
+		const struct host_record *record = control->hosts[i]->record;
+		struct mesh_peer *peer = &peers[count];
+
+		if (!record || record->id == control->host_id || !record->mesh_v4.family)
+			continue;
+		*peer = (struct mesh_peer){
+			.endpoint_addr = record->endpoint,
+			.endpoint_port = record->endpoint_port,
+			.addr_v4 = record->mesh_v4,
+			.addr_v6 = record->mesh_v6,
+			.prefixes = record->slices,
+			.prefix_count = record->slice_count,
+		};
+		strcpy(peer->public_key, record->public_key);
+		count++;
+	}
+	return mesh_set_peers(control->mesh, peers, count, err);
+}
+
+static int set_hosts(struct control *control, struct err *err)
+{
+	_free_ struct fabric_host *hosts = calloc(control->host_count + 1, sizeof(*hosts));
+	size_t count = 0;
+
+	if (!hosts)
+		return err_errno(err, -ENOMEM, "cannot set the hosts of the data plane");
+	for (size_t i = 0; i < control->host_count; i++) {
+		const struct host_record *record = control->hosts[i]->record;
+
+		if (record && record->id != control->host_id && record->mesh_v4.family)
+			hosts[count++] = (struct fabric_host){
+				.mesh_addr = record->mesh_v4,
+				.is_edge = record->is_edge,
+				.is_worker = record->is_worker,
+			};
+	}
+	return fabric_set_hosts(control->fabric, hosts, count, err);
+}
+
+static int set_mesh(struct control *control, struct err *err)
+{
+	const struct host *edge = nearest_edge(control);
+	struct fabric_mesh mesh = {
+		.ifindex = control->mesh_device.ifindex,
+		.is_ethernet = control->mesh_device.is_ethernet,
+		.addr = own_record(control)->mesh_v4,
+		.mtu_bytes = control->mesh_device.mtu_bytes,
+		.whole_ifindex = control->resizer.whole_ifindex,
+		.pieces_ifindex = control->resizer.pieces_ifindex,
+		.resizer_addr = control->resizer.addr,
+	};
+
+	if (edge)
+		mesh.nearest_edge = edge->record->mesh_v4;
+	return fabric_set_mesh(control->fabric, &mesh, err);
+}
+
+static int set_probes(struct control *control)
+{
+	_free_ struct addr *addrs = calloc(control->host_count + 1, sizeof(*addrs));
+	size_t count = 0;
+
+	if (!addrs)
+		return -ENOMEM;
+	for (size_t i = 0; i < control->host_count; i++) {
+		const struct host *host = control->hosts[i];
+
+		if (host->record && host->id != control->host_id && host->record->mesh_v4.family)
+			addrs[count++] = host->record->mesh_v4;
+	}
+	return probes_set(control->probes, addrs, count);
+}
+
+static int update(struct control *control, struct err *err)
+{
+	int r = set_peers(control, err);
+
+	if (r == 0)
+		r = set_hosts(control, err);
+	if (r == 0)
+		r = set_mesh(control, err);
+	if (r == 0 && set_probes(control) < 0)
+		r = err_errno(err, -ENOMEM, "cannot probe the other hosts");
+	return r;
+}
+
+/* Machines elsewhere are known by their host's mesh address, which may be there only now. */
+static void serve_elsewhere(struct control *control)
+{
+	struct err err;
+
+	for (size_t i = 0; i < control->machine_count; i++) {
+		struct machine *machine = control->machines[i];
+
+		if (!machine->is_local && serve_machine(machine, &err) < 0)
+			log_error("data-plane-not-updated", "machine=%s reason=\"%s\"",
+				machine->record->id, err.text);
+	}
+}
+
+void fleet_update(struct control *control)
+{
+	struct err err;
+
+	control->hosts_changed = false;
+	fleet_collect_pools(control);
+	if (!control->mesh)
+		return;
+	if (update(control, &err) < 0)
+		log_error("mesh-not-updated", "reason=\"%s\"", err.text);
+	serve_elsewhere(control);
+}
+
+/* The probes */
+
+static void forget_formers_of(struct control *control, const struct host *host)
+{
+	struct err err;
+
+	for (size_t i = 0; i < control->machine_count; i++) {
+		const struct machine *machine = control->machines[i];
+
+		if (machine->record->host == host->id &&
+			fabric_machine_forget_former(control->fabric, machine->record->id, &err) <
+				0)
+			log_error("data-plane-not-updated", "machine=%s reason=\"%s\"",
+				machine->record->id, err.text);
+	}
+}
+
+static void read_probes(struct control *control)
+{
+	bool is_changed = false;
+
+	for (size_t i = 0; i < control->host_count; i++) {
+		struct host *host = control->hosts[i];
+		const enum probe_state before = host->probe.state;
+
+		if (!host->record || host->id == control->host_id ||
+			!probes_get(control->probes, &host->record->mesh_v4, &host->probe) ||
+			host->probe.state == before)
+			continue;
+		is_changed = true;
+		log_info("host", "name=%s state=%s", host->record->name,
+			host->probe.state == PROBE_UNREACHABLE ? "unreachable" : "reachable");
+		/* Its machines answer for no flow any more. */
+		if (host->probe.state == PROBE_UNREACHABLE)
+			forget_formers_of(control, host);
+	}
+	if (is_changed && control->is_ready) {
+		struct err err;
+
+		serve(control);
+		if (set_mesh(control, &err) < 0)
+			log_error("mesh-not-updated", "reason=\"%s\"", err.text);
+	}
+}
+
+static void probes_changed(uv_async_t *async)
+{
+	read_probes(async->data);
+}
+
+static void wake(void *arg)
+{
+	uv_async_send(arg);
+}
+
+static json_t *measured(const struct control *control)
+{
+	json_t *all = json_object();
+	char id[16];
+
+	for (size_t i = 0; i < control->host_count; i++) {
+		const struct host *host = control->hosts[i];
+
+		if (!host->record || host->id == control->host_id)
+			continue;
+		snprintf(id, sizeof(id), "%u", host->id);
+		json_object_set_new(all, id,
+			json_pack("{s:s, s:i, s:i}", "state",
+				host->probe.state == PROBE_REACHABLE	 ? "reachable"
+				: host->probe.state == PROBE_UNREACHABLE ? "unreachable"
+									 : "unknown",
+				"rtt_us", (int)host->probe.rtt_us, "loss_permille",
+				(int)host->probe.loss_permille));
+	}
+	return all;
+}
+
+/* For `hosts status`: both directions of every pair. Lost when the host is. */
+static void publish(struct control *control)
+{
+	json_t *json = measured(control);
+	char key[64], *value = json_dumps(json, JSON_COMPACT);
+	struct host *self = host_find(control, control->host_id);
+
+	snprintf(key, sizeof(key), "host-probes/%05u", control->host_id);
+	if (value && store_is_away(control->store, NULL) == 0)
+		store_keep_alive(control->store, key, value, 30, NULL);
+	free(value);
+	json_decref(self->measured);
+	self->measured = json;
+}
+
+static void log_stale(void *arg, const struct addr *edge, const struct addr *service)
+{
+	char edge_text[ADDR_TEXT_LEN], service_text[ADDR_TEXT_LEN];
+
+	(void)arg;
+	log_warn("edge-behind", "edge=%s service=%s", addr_format(edge, edge_text),
+		addr_format(service, service_text));
+}
+
+static void tick(uv_timer_t *timer)
+{
+	struct control *control = timer->data;
+	const uint64_t now_ms = clock_now_ms();
+	struct err err = {};
+	int r;
+
+	read_probes(control);
+	formers_tick(control);
+	fabric_stale_take(control->fabric, log_stale, control, NULL);
+	if (now_ms - control->published_ms >= PUBLISH_MS) {
+		control->published_ms = now_ms;
+		publish(control);
+	}
+	if (now_ms - control->repaired_ms < REPAIR_MS)
+		return;
+	control->repaired_ms = now_ms;
+	r = mesh_repair(control->mesh, &err);
+	if (r < 0)
+		log_error("mesh-not-repaired", "reason=\"%s\"", err.text);
+	mesh_device(control->mesh, &control->mesh_device);
+	if (r == 1)
+		fleet_update(control);
+}
+
+static int open_mesh(struct control *control, struct err *err)
+{
+	const struct host_config *config = &control->config;
+	const struct host_record *own = own_record(control);
+	char key_path[4096];
+	struct mesh_options options = {
+		.underlay = config->is_plain ? MESH_PLAIN : MESH_WIREGUARD,
+		.device = MESH_DEVICE,
+		.port = config->mesh_port,
+		.underlay_device = config->underlay_interface ? config->underlay_interface
+							      : control->public.name,
+		.key_path = key_path,
+		.addr_v4 = own->mesh_v4,
+		.addr_v6 = own->mesh_v6,
+		.slices = own->slices,
+		.slice_count = own->slice_count,
+	};
+	int r;
+
+	snprintf(key_path, sizeof(key_path), "%s/mesh.key", control->state_dir);
+	r = mesh_open(&control->mesh, &options, err);
+	if (r < 0)
+		return r;
+	mesh_device(control->mesh, &control->mesh_device);
+	return resizer_setup(control->mesh_device.mtu_bytes - WHERRY_MINIMAL_BYTES,
+		control->mesh_device.mtu_bytes - WHERRY_IPIP_BYTES, &control->resizer, err);
+}
+
+int fleet_open(struct control *control, struct err *err)
+{
+	int r;
+
+	if (!control->is_fleet)
+		return 0;
+	r = open_mesh(control, err);
+	if (r < 0)
+		return r;
+	uv_async_init(control->loop, &control->probes_async, probes_changed);
+	control->probes_async.data = control;
+	uv_timer_init(control->loop, &control->fleet_timer);
+	control->fleet_timer.data = control;
+	r = probes_start(&control->probes, wake, &control->probes_async, err);
+	if (r < 0)
+		return r;
+	r = update(control, err);
+	if (r == 0)
+		uv_timer_start(&control->fleet_timer, tick, TICK_MS, TICK_MS);
+	return r;
+}
+
+void fleet_close(struct control *control)
+{
+	if (!control->probes_async.data)
+		return;
+	probes_stop(take_ptr(control->probes));
+	uv_close((uv_handle_t *)&control->probes_async, NULL);
+	uv_close((uv_handle_t *)&control->fleet_timer, NULL);
+	control->probes_async.data = NULL;
+}
