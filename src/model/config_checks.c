@@ -197,6 +197,12 @@ void config_read_service_checks(struct parser *parser, const struct toml_node *t
 
 		if (item->type != TOML_TABLE)
 			continue;
+		if (++parser->service_check_count > CONFIG_MAX_NAMED) {
+			report_error(diags, item,
+				"is one check too many; the services of an app have at most %d",
+				CONFIG_MAX_NAMED);
+			return;
+		}
 		check = array_add(service->checks, service->check_count);
 		set_defaults(check, type);
 		read_clamped(diags, item, "interval", false, &check->interval_ms);

@@ -22,6 +22,7 @@ struct parser {
 	bool has_processes; /* [processes] names at least one group */
 	struct claim *claims;
 	size_t claim_count;
+	size_t service_check_count; /* of all services */
 };
 
 /* Checks and names that are compared with each other are bounded: 256 are beyond any use. */
