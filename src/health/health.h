@@ -2,7 +2,14 @@
 /*
  * Health checks of machines on this host: UDP (send a payload, expect an answer), TCP (connect) and
  * HTTP, run in the daemon's loop with sockets that are made in the machine's network namespace, so
- * that the program sees a client beside it and nothing of the fabric is needed.
+ * that the program sees a client beside it and nothing of the fabric is needed. The source of what
+ * they send is therefore an address of the machine itself, and what they find says how the program
+ * is, not how the way to it is.
+ *
+ * A check is HEALTH_WARNING until its first success or the first failure past its grace period,
+ * which begins with health_start(). After that one failure makes it critical and one success
+ * passing. What this host cannot do (no descriptors, no memory) is no failure of the machine: the
+ * status stays, the output says it.
  */
 #pragma once
 
@@ -11,6 +18,7 @@
 #include <uv.h>
 
 #include "base/addr.h"
+#include "base/clock.h"
 #include "model/config.h"
 
 struct err;
@@ -24,14 +32,17 @@ enum health_status {
 
 /* One check of one machine, as `wherry checks list` shows it. */
 struct health_result {
-	const char *name; /* "udp-5000", "http-8080-/health": unique in the machine */
+	const char *name; /* "udp-5000", "http-8080-/up", of [checks]: unique in the machine */
 	const char *type; /* "udp", "tcp", "http" */
 	enum health_status status;
-	const char *output;  /* one sentence: what was answered, or why it failed */
-	char updated_at[21]; /* when the status was last found, as clock_stamp() */
+	const char *output; /* one sentence in ASCII: what was answered, or why it failed */
+	char updated_at[CLOCK_STAMP_LEN]; /* when the status last changed, as clock_stamp() */
 };
 
-/* Called in the loop whenever the status of some check changed. */
+/*
+ * Called in the loop whenever the status or the output of some check changed; never by
+ * health_start(). It may call health_stop().
+ */
 typedef void health_fn(void *arg);
 
 struct health_target {
@@ -51,7 +62,7 @@ int health_start(struct health **out, uv_loop_t *loop, const struct app_config *
 /* Ends the checks; the memory goes when the loop has closed the handles. */
 void health_stop(struct health *health);
 
-/* False when some check is critical. */
+/* False when some check of a service is critical: [checks] inform, traffic ignores them. */
 bool health_is_healthy(const struct health *health);
 
 /* The results, in the order of the config; valid until the next turn of the loop. */

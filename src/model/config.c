@@ -32,6 +32,8 @@ static void checks_free(struct check *checks, size_t count)
 		free(checks[i].method);
 		free(checks[i].path);
 		free(checks[i].tls_server_name);
+		free(checks[i].payload);
+		free(checks[i].expect);
 		pairs_free(checks[i].headers, checks[i].header_count);
 		strings_clear(&checks[i].processes);
 	}

@@ -36,6 +36,13 @@ enum autostop {
 enum check_type {
 	CHECK_TCP,
 	CHECK_HTTP,
+	CHECK_UDP, /* of UDP services only */
+};
+
+/* What makes datagrams of a UDP service go to one machine. */
+enum affinity {
+	AFFINITY_FLOW,	 /* the address and port of the client */
+	AFFINITY_CLIENT, /* the address alone */
 };
 
 /* A list of strings; items[count] is not a terminator. */
@@ -69,13 +76,15 @@ struct check {
 	enum check_type type;
 	char *name; /* [checks.NAME]; NULL for the checks of a service */
 	unsigned int interval_ms, timeout_ms, grace_period_ms;
-	uint16_t port;	     /* 0: the service's internal port */
+	uint16_t port;	     /* 0: the service's internal port; never 0 for UDP */
 	char *method, *path; /* http */
 	bool https, tls_skip_verify;
 	char *tls_server_name;
 	struct env_var *headers;
 	size_t header_count;
 	struct strings processes;
+	uint8_t *payload, *expect; /* udp; an answer contains what is expected, NULL: any does */
+	size_t payload_len_bytes, expect_len_bytes;
 };
 
 struct concurrency {
@@ -96,6 +105,7 @@ struct service {
 	enum autostop autostop;
 	bool autostart;
 	unsigned int min_machines_running;
+	enum affinity affinity; /* UDP */
 	bool from_http_service;
 	unsigned int line; /* where the service stands in the file, for messages */
 };

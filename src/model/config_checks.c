@@ -197,12 +197,20 @@ void config_read_service_checks(struct parser *parser, const struct toml_node *t
 
 		if (item->type != TOML_TABLE)
 			continue;
+		if (++parser->service_check_count > CONFIG_MAX_NAMED) {
+			report_error(diags, item,
+				"is one check too many; the services of an app have at most %d",
+				CONFIG_MAX_NAMED);
+			return;
+		}
 		check = array_add(service->checks, service->check_count);
 		set_defaults(check, type);
 		read_clamped(diags, item, "interval", false, &check->interval_ms);
 		read_clamped(diags, item, "timeout", false, &check->timeout_ms);
 		read_clamped(diags, item, "grace_period", true, &check->grace_period_ms);
-		if (type == CHECK_HTTP) {
+		if (type == CHECK_UDP) {
+			config_read_udp_check(diags, item, service, check);
+		} else if (type == CHECK_HTTP) {
 			warn_unknown_keys(diags, item, http_check_keys, ARRAY_LEN(http_check_keys));
 			read_http(diags, item, check);
 		} else {
@@ -241,6 +249,10 @@ static void read_type(struct diagnostics *diags, const struct toml_node *table, 
 	}
 	if (!strcasecmp(type, "http"))
 		check->type = CHECK_HTTP;
+	else if (!strcasecmp(type, "udp"))
+		report_value(diags, SEVERITY_ERROR, toml_get(table, "type"),
+			"types are \"http\" and \"tcp\"; a UDP check belongs to its service, as "
+			"[[services.udp_checks]]");
 	else if (strcasecmp(type, "tcp") != 0)
 		report_value(diags, SEVERITY_ERROR, toml_get(table, "type"),
 			"types are \"http\" and \"tcp\"");

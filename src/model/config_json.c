@@ -5,6 +5,7 @@
  */
 #include <jansson.h>
 
+#include "model/check_bytes.h"
 #include "model/config.h"
 #include "model/duration.h"
 #include "model/signal_name.h"
@@ -30,6 +31,13 @@ static void set_duration(json_t *object, const char *key, unsigned int ms)
 	char text[DURATION_TEXT_LEN];
 
 	set_string(object, key, duration_format_ms(ms, text));
+}
+
+static void set_bytes(json_t *object, const char *key, const uint8_t *data, size_t len)
+{
+	char *text _free_ = data ? check_bytes_format(data, len) : NULL;
+
+	set_string(object, key, text);
 }
 
 static json_t *strings_to_json(const struct strings *strings)
@@ -68,6 +76,11 @@ static json_t *check_to_json(const struct check *check)
 	set_duration(object, "interval", check->interval_ms);
 	set_duration(object, "timeout", check->timeout_ms);
 	set_duration(object, "grace_period", check->grace_period_ms);
+	if (check->type == CHECK_UDP) {
+		set_count(object, "port", check->port);
+		set_bytes(object, "payload", check->payload, check->payload_len_bytes);
+		set_bytes(object, "expect", check->expect, check->expect_len_bytes);
+	}
 	if (check->type != CHECK_HTTP)
 		return object;
 	set_string(object, "method", check->method);
@@ -195,6 +208,7 @@ static void set_service_checks(
 static json_t *service_to_json(const struct service *service)
 {
 	static const char *const autostop[] = {"off", "stop", "suspend"};
+	static const char *const affinity[] = {"flow", "client"};
 	json_t *object = json_object(), *ports = json_array();
 	bool is_udp = service->protocol == PROTOCOL_UDP;
 
@@ -208,10 +222,13 @@ static json_t *service_to_json(const struct service *service)
 	set_string(object, "auto_stop_machines", autostop[service->autostop]);
 	set_bool(object, "auto_start_machines", service->autostart);
 	set_count(object, "min_machines_running", service->min_machines_running);
+	if (is_udp)
+		set_string(object, "affinity", affinity[service->affinity]);
 	json_object_set_new(object, "ports", ports);
 	json_object_set_new(object, "concurrency", concurrency_to_json(&service->concurrency));
 	set_service_checks(object, "tcp_checks", service, CHECK_TCP);
 	set_service_checks(object, "http_checks", service, CHECK_HTTP);
+	set_service_checks(object, "udp_checks", service, CHECK_UDP);
 	return object;
 }
 

@@ -22,6 +22,7 @@ struct parser {
 	bool has_processes; /* [processes] names at least one group */
 	struct claim *claims;
 	size_t claim_count;
+	size_t service_check_count; /* of all services */
 };
 
 /* Checks and names that are compared with each other are bounded: 256 are beyond any use. */
@@ -45,6 +46,17 @@ void config_read_http_options(
 /* The checks of a service, as an array of tables under @key. */
 void config_read_service_checks(struct parser *parser, const struct toml_node *table,
 	const char *key, enum check_type type, struct service *service);
+
+/*
+ * The udp_checks of @service, once its ports are read; and what is particular to one of them.
+ * A TCP service with udp_checks or affinity is refused.
+ */
+void config_read_udp_checks(
+	struct parser *parser, const struct toml_node *table, struct service *service);
+void config_read_udp_check(struct diagnostics *diags, const struct toml_node *table,
+	const struct service *service, struct check *check);
+void config_read_affinity(
+	struct parser *parser, const struct toml_node *table, struct service *service);
 
 /* [checks]. */
 void config_read_checks(struct parser *parser);

@@ -15,7 +15,7 @@
 /* machine_checks and script_checks are accepted and read by nothing. */
 static const char *const service_keys[] = {"protocol", "internal_port", "processes",
 	"auto_stop_machines", "auto_start_machines", "min_machines_running", "ports", "concurrency",
-	"tcp_checks", "http_checks", "machine_checks", "script_checks"};
+	"tcp_checks", "http_checks", "udp_checks", "affinity", "machine_checks", "script_checks"};
 static const char *const http_service_keys[] = {"internal_port", "processes", "force_https",
 	"auto_stop_machines", "auto_start_machines", "min_machines_running", "concurrency",
 	"tls_options", "http_options", "checks", "tcp_checks", "machine_checks"};
@@ -181,6 +181,8 @@ static void read_service(struct parser *parser, const struct toml_node *table)
 	config_read_service_checks(parser, table, "http_checks", CHECK_HTTP, service);
 	config_read_ports(parser, table, service);
 	read_internal_port(parser, table, service);
+	config_read_udp_checks(parser, table, service);
+	config_read_affinity(parser, table, service);
 	if (service->protocol == PROTOCOL_UDP)
 		config_check_udp(parser, table, service);
 }

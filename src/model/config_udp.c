@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What UDP asks of a service as a whole: the destination port of a datagram is never rewritten,
- * so internal_port can only repeat what the ports say.
+ * so internal_port can only repeat what the ports say. What only UDP has stands here, too.
  */
+#include <strings.h>
+
 #include "model/config_parts.h"
 
 /* One port or range: what is wrong is internal_port. */
@@ -56,4 +58,32 @@ void config_check_udp(
 	else if (service->port_count == 1 && service->ports[0].range.first != 0)
 		check_single(
 			parser->diags, internal, &service->ports[0].range, service->internal_port);
+}
+
+void config_read_affinity(
+	struct parser *parser, const struct toml_node *table, struct service *service)
+{
+	static const char *const names[] = {[AFFINITY_FLOW] = "flow", [AFFINITY_CLIENT] = "client"};
+	const struct toml_node *node = toml_get(table, "affinity");
+	struct buf text _cleanup_(buf_clear) = {};
+	char *name _free_ = NULL;
+
+	if (!node)
+		return;
+	if (service->protocol != PROTOCOL_UDP) {
+		report_name_error(parser->diags, node,
+			"is for UDP services and this one is TCP; leave it out");
+		return;
+	}
+	if (!read_string(parser->diags, table, "affinity", &name))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (!strcasecmp(name, names[i])) {
+			service->affinity = (enum affinity)i;
+			return;
+		}
+	}
+	buf_adds(&text, "affinities are \"flow\" and \"client\"");
+	add_suggestion(&text, name, names, ARRAY_LEN(names));
+	report_value(parser->diags, SEVERITY_ERROR, node, "%s", text.data);
 }

@@ -43,6 +43,7 @@ static char *effective(const char *text)
 /* A TCP service on port 80, to which a line is added. */
 #define SERVICE "[[services]]\nprotocol = \"tcp\"\nports = [{port = 80}]\n"
 #define UDP	"[[services]]\nprotocol = \"udp\"\n"
+#define UDP53	UDP "ports = [{port = 53}]\n"
 #define HTTP	"[http_service]\n"
 #define CHECK	"[checks.a]\ntype = \"tcp\"\nport = 80\n"
 
@@ -90,6 +91,25 @@ static const struct {
 		"tcp_checks = [{interval = \"1s\", timeout = \"60s\", grace_period = \"1s\"}]\n"},
 	{SERVICE "tcp_checks = [{}]\n", SERVICE
 		"tcp_checks = [{interval = \"15s\", timeout = \"2s\", grace_period = \"1s\"}]\n"},
+	/* udp_checks and affinity */
+	{UDP53 "[services.udp_checks]\npayload = \"ping\"\n",
+		UDP53 "[[services.udp_checks]]\npayload = \"ping\"\nport = 53\n"},
+	{UDP53 "udp_checks = [{payload = \"ping\", expect = \"\", port = \"53\"}]\n",
+		UDP53 "udp_checks = [{payload = \"hex:70696e67\"}]\n"},
+	{UDP53 "udp_checks = [{payload = \"a\", expect = \"hex:706F6e67\"}]\n",
+		UDP53 "udp_checks = [{payload = \"a\", expect = \"pong\"}]\n"},
+	{UDP53 "udp_checks = [{payload = \"hex: ff 00 0a \"}]\n",
+		UDP53 "udp_checks = [{payload = \"hex:FF000A\"}]\n"},
+	{UDP53 "udp_checks = [{payload = \"a\\n\u00e9\"}]\n",
+		UDP53 "udp_checks = [{payload = \"hex:610ac3a9\"}]\n"},
+	{UDP53 "udp_checks = [{payload = \"hex:6865783a\"}]\n",
+		UDP53 "udp_checks = [{payload = \"hex:68 65 78 3a\", interval = 15000}]\n"},
+	{UDP "ports = [{start_port = 5, end_port = 9}]\nudp_checks = {payload = \"a\", port = 7}\n",
+		UDP "ports = [{start_port = 5, end_port = 9}]\n"
+		    "udp_checks = [{payload = \"a\", port = 7, timeout = \"2s\"}]\n"},
+	{UDP53, UDP53 "affinity = \"flow\"\n"},
+	{UDP53 "affinity = \"Client\"\n", UDP53 "affinity = \"client\"\n"},
+	{UDP53 "affinity = \"\"\n", UDP53},
 	/* concurrency */
 	{SERVICE "concurrency = \"20,25\"\n",
 		SERVICE "concurrency = {type = \"requests\", soft_limit = 20, hard_limit = 25}\n"},
@@ -203,8 +223,14 @@ static void different_values_give_different_configs(void **state)
 		SERVICE "http_checks = {tls_skip_verify = true}\n",
 		SERVICE "http_checks = {tls_server_name = \"a\"}\n",
 		SERVICE "http_checks = {headers = {A = 1}}\n", UDP "ports = [{port = 80}]\n",
-		UDP "ports = [{port = 80}, {port = 81}]\n", HTTP, HTTP "force_https = true\n",
-		HTTP "tls_options = {versions = [\"TLSv1.3\"]}\n",
+		UDP "ports = [{port = 80}, {port = 81}]\n",
+		UDP "ports = [{port = 80}]\naffinity = \"client\"\n",
+		UDP53 "udp_checks = {payload = \"a\"}\n", UDP53 "udp_checks = {payload = \"b\"}\n",
+		UDP53 "udp_checks = {payload = \"hex:6100\"}\n",
+		UDP53 "udp_checks = {payload = \"a\", expect = \"a\"}\n",
+		UDP53 "udp_checks = {payload = \"a\", port = 54}\n",
+		UDP53 "udp_checks = {payload = \"a\", interval = \"3s\"}\n", HTTP,
+		HTTP "force_https = true\n", HTTP "tls_options = {versions = [\"TLSv1.3\"]}\n",
 		HTTP "tls_options = {default_self_signed = true}\n",
 		HTTP "http_options = {compress = true}\n",
 		HTTP "http_options = {h2_backend = true}\n",
@@ -338,6 +364,31 @@ static void checks_without_values_have_the_documented_defaults(void **state)
 	assert_true(config->checks[0].processes.count == 1);
 }
 
+static void a_udp_check_has_the_bytes_that_were_written(void **state)
+{
+	struct app_config *config _cleanup_(config_freep) =
+		parse(UDP53 "[[services.udp_checks]]\npayload = \"hex:00ff 41\"\n"
+			    "expect = \"pong\"\nport = 5300\ngrace_period = \"9s\"\n"
+			    "[[services.udp_checks]]\npayload = \"ping\"\n");
+	const struct check *check = config->services[0].checks;
+
+	(void)state;
+	assert_int_equal(config->services[0].check_count, 2);
+	assert_int_equal(check[0].type, CHECK_UDP);
+	assert_int_equal(check[0].payload_len_bytes, 3);
+	assert_memory_equal(check[0].payload, "\x00\xff\x41", 3);
+	assert_int_equal(check[0].expect_len_bytes, 4);
+	assert_memory_equal(check[0].expect, "pong", 4);
+	assert_int_equal(check[0].port, 5300);
+	assert_int_equal(check[0].grace_period_ms, 9000);
+	assert_int_equal(check[1].port, 53);
+	assert_int_equal(check[1].interval_ms, 15000);
+	assert_int_equal(check[1].timeout_ms, 2000);
+	assert_int_equal(check[1].grace_period_ms, 1000);
+	assert_null(check[1].expect);
+	assert_int_equal(config->services[0].affinity, AFFINITY_FLOW);
+}
+
 static void udp_ports_of_one_service_each_keep_their_own(void **state)
 {
 	struct app_config *config _cleanup_(config_freep) =
@@ -361,6 +412,7 @@ int main(void)
 		cmocka_unit_test(http_service_is_one_service_on_80_and_443),
 		cmocka_unit_test(the_default_group_is_app_or_the_first_by_name),
 		cmocka_unit_test(checks_without_values_have_the_documented_defaults),
+		cmocka_unit_test(a_udp_check_has_the_bytes_that_were_written),
 		cmocka_unit_test(udp_ports_of_one_service_each_keep_their_own),
 	};
 

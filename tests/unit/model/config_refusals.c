@@ -33,6 +33,9 @@ static char *report_of(const char *text, size_t len)
 #define TCP "[[services]]\nprotocol = \"tcp\"\ninternal_port = 80\n"
 #define UDP "[[services]]\nprotocol = \"udp\"\ninternal_port = 53\n"
 
+/* Four lines. */
+#define UDP53 UDP "ports = [{port = 53}]\n"
+
 #define PORT_IS "; a port is a number from 1 to 65535\n"
 
 static const struct {
@@ -336,6 +339,62 @@ static const struct {
 		   "array\n"},
 	{"a = \"\\u0000\"", "fly.toml:1:5: error: this is not valid TOML: the character U+0000 "
 			    "stands in a string; leave it out\n"},
+	/* udp_checks and affinity */
+	{UDP53 "udp_checks = [{}]",
+		"fly.toml:5:15: error: services[0].udp_checks[0] has no payload; add payload = "
+		"\"ping\", or what else the app answers\n"},
+	{UDP53 "udp_checks = [{payload = \"\"}]",
+		"fly.toml:5:26: error: services[0].udp_checks[0].payload is empty; write what the "
+		"app answers, such as \"ping\"\n"},
+	{UDP53 "udp_checks = [{payload = 1}]",
+		"fly.toml:5:26: error: services[0].udp_checks[0].payload is 1; it must be a string "
+		"in quotes\n"},
+	{UDP53 "udp_checks = [{payload = \"hex:7g\"}]",
+		"fly.toml:5:26: error: services[0].udp_checks[0].payload is \"hex:7g\"; character "
+		"6 is no hexadecimal digit of a byte; after \"hex:\" come two for each, such as "
+		"\"hex:70696e67\"\n"},
+	{UDP53 "udp_checks = [{payload = \"hex:7 0\"}]",
+		"fly.toml:5:26: error: services[0].udp_checks[0].payload is \"hex:7 0\"; character "
+		"6 is no hexadecimal digit of a byte; after \"hex:\" come two for each, such as "
+		"\"hex:70696e67\"\n"},
+	{UDP53 "udp_checks = [{payload = \"hex:706\"}]",
+		"fly.toml:5:26: error: services[0].udp_checks[0].payload is \"hex:706\"; after "
+		"\"hex:\" come two digits for each byte, such as \"hex:70696e67\"\n"},
+	{UDP53 "udp_checks = [{payload = \"a\", expect = \"hex:\"}]",
+		"fly.toml:5:40: error: services[0].udp_checks[0].expect is \"hex:\"; after "
+		"\"hex:\" come two digits for each byte, such as \"hex:70696e67\"\n"},
+	{UDP53 "udp_checks = [{payload = \"a\", port = 0}]",
+		"fly.toml:5:38: error: services[0].udp_checks[0].port is 0" PORT_IS ""},
+	{UDP53 "udp_checks = [{payload = \"a\", expct = \"b\"}]",
+		"fly.toml:5:31: warning: services[0].udp_checks[0].expct is not known and is "
+		"ignored; did you mean \"expect\"?\n"},
+	{UDP53 "udp_checks = [{payload = \"a\", timeout = \"2m\"}]",
+		"fly.toml:5:41: warning: services[0].udp_checks[0].timeout is \"2m\"; at most 60s "
+		"is possible, 60s is used\n"},
+	{UDP53 "udp_checks = 1", "fly.toml:5:14: error: services[0].udp_checks is 1; it must be a "
+				 "table or an array of tables, written [[udp_checks]]\n"},
+	{UDP53 "affinity = \"clients\"",
+		"fly.toml:5:12: error: services[0].affinity is \"clients\"; affinities are "
+		"\"flow\" and \"client\"; did you mean \"client\"?\n"},
+	{UDP53 "affinity = 1",
+		"fly.toml:5:12: error: services[0].affinity is 1; it must be a string in quotes\n"},
+	{UDP "ports = [{start_port = 53, end_port = 59}]\nudp_checks = [{payload = \"a\"}]",
+		"fly.toml:5:15: error: services[0].udp_checks[0] has no port, and the service has "
+		"several; add port = 53, or another one\n"},
+	{UDP "udp_checks = [{payload = \"a\"}]\nports = []",
+		"fly.toml:1:1: warning: services[0] has no ports, so nothing reaches it; add "
+		"[[services.ports]]\n"
+		"fly.toml:4:15: error: services[0].udp_checks[0] has no port, nor has the service; "
+		"add port = 53, the one to check\n"},
+	{TCP "ports = [{port = 80}]\nudp_checks = [{payload = \"a\"}]",
+		"fly.toml:5:1: error: services[0].udp_checks is for UDP services and this one is "
+		"TCP; use tcp_checks or http_checks\n"},
+	{TCP "ports = [{port = 80}]\naffinity = \"flow\"",
+		"fly.toml:5:1: error: services[0].affinity is for UDP services and this one is "
+		"TCP; leave it out\n"},
+	{"[checks.a]\ntype = \"udp\"\nport = 53",
+		"fly.toml:2:8: error: checks.a.type is \"udp\"; types are \"http\" and \"tcp\"; a "
+		"UDP check belongs to its service, as [[services.udp_checks]]\n"},
 	/* nothing in a report can act on a terminal */
 	{"\"a\\u001b[2J\\u0007\\u009b\" = 1",
 		"fly.toml:1:1: warning: a?[2J?? is not known and is ignored; known "
@@ -448,6 +507,25 @@ static void a_report_is_bounded_and_keeps_its_errors(void **state)
 	assert_int_equal(diagnostics_count(&diags, SEVERITY_ERROR), 1);
 }
 
+static void a_udp_check_sends_at_most_1200_bytes(void **state)
+{
+	char bytes[1201];
+
+	(void)state;
+	memset(bytes, 'a', sizeof(bytes));
+	for (int len = 1200; len <= 1201; len++) {
+		struct buf text _cleanup_(buf_clear) = {};
+		char *report _free_ = NULL;
+
+		buf_addf(&text, UDP53 "udp_checks = [{payload = \"%.*s\"}]", len, bytes);
+		report = report_of(text.data, text.len);
+		assert_string_equal(report,
+			len == 1200 ? ""
+				    : "fly.toml:5:26: error: services[0].udp_checks[0].payload has "
+				      "1201 bytes; at most 1200 are allowed\n");
+	}
+}
+
 static void random_bytes_never_crash_the_parser(void **state)
 {
 	static const char likely[] = "[]{}=.,\"'#\n \\tuservicesports0123456789\xc3\xa9\xff";
@@ -490,6 +568,7 @@ int main(void)
 		cmocka_unit_test(a_file_of_exactly_the_limit_is_read),
 		cmocka_unit_test(deep_nesting_is_refused_without_exhausting_the_stack),
 		cmocka_unit_test(a_report_is_bounded_and_keeps_its_errors),
+		cmocka_unit_test(a_udp_check_sends_at_most_1200_bytes),
 		cmocka_unit_test(random_bytes_never_crash_the_parser),
 		cmocka_unit_test(invalid_utf8_and_nul_are_one_clear_error),
 	};
