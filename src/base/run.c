@@ -21,8 +21,10 @@
 static const struct {
 	const char *program, *package;
 } packages[] = {
+	{"ip", "iproute2"},
 	{"podman", "podman"},
 	{"nft", "nftables"},
+	{"wg", "wireguard-tools"},
 };
 
 static int open_input(const char *text)

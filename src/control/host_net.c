@@ -13,9 +13,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/ip_query.h"
 #include "base/mem.h"
 #include "base/run.h"
-#include "control/ip_query.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,8 +8,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/ip_query.h"
 #include "base/mem.h"
-#include "control/ip_query.h"
 #include "model/config_memory.h"
 
 #include <errno.h>

@@ -14,8 +14,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/netlink.h"
+#include "base/netns.h"
 #include "machine/link.h"
-#include "machine/netns.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -13,11 +13,11 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/netns.h"
 #include "base/run.h"
 #include "machine/argv.h"
 #include "machine/logs.h"
 #include "machine/machine.h"
-#include "machine/netns.h"
 #include "machine/podman_host.h"
 #include "machine/proc.h"
 

@@ -8,10 +8,10 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/netns.h"
 #include "base/run.h"
 #include "machine/init_spec.h"
 #include "machine/machine.h"
-#include "machine/netns.h"
 #include "machine/proc.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
 #include "machine/sockets.h"
 
 #include "base/err.h"
-#include "machine/netns.h"
+#include "base/netns.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>

@@ -19,10 +19,10 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/netns.h"
 #include "base/run.h"
 #include "machine/logs.h"
 #include "machine/machine.h"
-#include "machine/netns.h"
 #include "machine/proc.h"
 
 static char fixture_dir[64];

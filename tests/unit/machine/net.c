@@ -13,8 +13,8 @@
 
 #include "../../lib/machine.h"
 #include "base/netlink.h"
+#include "base/netns.h"
 #include "machine/link.h"
-#include "machine/netns.h"
 
 static char *netns_path(const struct machine_spec *spec)
 {

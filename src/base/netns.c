@@ -3,7 +3,7 @@
  * Network namespaces; see netns.h. setns(2) and unshare(2) change the calling thread only, so both
  * happen in short-lived threads: the callers are threads of a pool, whose namespace must stay.
  */
-#include "machine/netns.h"
+#include "base/netns.h"
 
 #include "base/err.h"
 #include "base/file.h"
