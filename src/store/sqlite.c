@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "store/sqlite_changes.h"
 #include "store/sqlite_impl.h"
 #include "store/store_impl.h"
 
@@ -53,56 +54,9 @@ struct sqlite_store {
 	char *path;
 	int64_t revision; /* the last one seen */
 	sqlite3_stmt *statements[STATEMENT_COUNT];
+	char **kept; /* keys that go when the store is closed; owned */
+	size_t kept_count;
 };
-
-/* The keys a transaction has changed; each is owned. */
-struct changes {
-	char **keys;
-	size_t count;
-	size_t size;
-};
-
-static void changes_clear(struct changes *changes)
-{
-	for (size_t i = 0; i < changes->count; i++)
-		free(changes->keys[i]);
-	free(changes->keys);
-}
-
-static void changes_add(struct changes *changes, const char *key)
-{
-	if (changes->count == changes->size) {
-		changes->size = changes->size ? changes->size * 2 : 16;
-		changes->keys = reallocarray(changes->keys, changes->size, sizeof(*changes->keys));
-		if (!changes->keys)
-			abort();
-	}
-	changes->keys[changes->count] = strdup(key);
-	if (!changes->keys[changes->count++])
-		abort();
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* A key that was put and deleted in one transaction is told once. */
-static void changes_make_unique(struct changes *changes)
-{
-	size_t kept = 0;
-
-	if (!changes->count)
-		return;
-	qsort(changes->keys, changes->count, sizeof(*changes->keys), compare_keys);
-	for (size_t i = 1; i < changes->count; i++) {
-		if (strcmp(changes->keys[kept], changes->keys[i]) == 0)
-			free(changes->keys[i]);
-		else
-			changes->keys[++kept] = changes->keys[i];
-	}
-	changes->count = kept + 1;
-}
 
 static int failed(struct sqlite_store *s, int rc, struct err *err)
 {
@@ -261,8 +215,8 @@ static int put(struct sqlite_store *s, const struct store_op *op, int64_t revisi
 	return rc == SQLITE_DONE ? 0 : failed(s, rc, err);
 }
 
-static int delete_keys(
-	struct sqlite_store *s, const struct store_op *op, struct changes *changes, struct err *err)
+static int delete_keys(struct sqlite_store *s, const struct store_op *op,
+	struct sqlite_changes *changes, struct err *err)
 {
 	_cleanup_(rest) sqlite3_stmt *stmt = s->statements[DELETE];
 	int rc;
@@ -276,13 +230,13 @@ static int delete_keys(
 
 		if (!key)
 			return failed(s, SQLITE_NOMEM, err);
-		changes_add(changes, key);
+		sqlite_changes_add(changes, key, NULL);
 	}
 	return rc == SQLITE_DONE ? 0 : failed(s, rc, err);
 }
 
 static int apply(struct sqlite_store *s, const struct store_op *ops, size_t count, int64_t revision,
-	struct changes *changes, struct err *err)
+	struct sqlite_changes *changes, struct err *err)
 {
 	int r = 0;
 
@@ -292,7 +246,7 @@ static int apply(struct sqlite_store *s, const struct store_op *ops, size_t coun
 			continue;
 		}
 		r = put(s, &ops[i], revision, err);
-		changes_add(changes, ops[i].key);
+		sqlite_changes_add(changes, ops[i].key, ops[i].value);
 	}
 	if (r < 0 || !changes->count)
 		return r;
@@ -336,8 +290,9 @@ static int sqlite_txn(struct store *store, const struct store_compare *compares,
 	struct err *err)
 {
 	struct sqlite_store *s = (struct sqlite_store *)store;
-	_cleanup_(changes_clear) struct changes changes = {};
+	_cleanup_(sqlite_changes_clear) struct sqlite_changes changes = {};
 	int64_t before = 0;
+	size_t count;
 	bool has_missed;
 	int r;
 
@@ -361,16 +316,58 @@ static int sqlite_txn(struct store *store, const struct store_compare *compares,
 	if (has_missed) {
 		store_tell(store, *revision, NULL, 0);
 	} else if (changes.count) {
-		changes_make_unique(&changes);
-		store_tell(store, *revision, NULL, 0);
+		_free_ struct store_event *events = sqlite_changes_events(&changes, &count);
+
+		store_tell(store, *revision, events, count);
 	}
 	return 0;
+}
+
+static int sqlite_keep_alive(struct store *store, const char *key, const char *value,
+	unsigned int ttl_s, struct err *err)
+{
+	struct sqlite_store *s = (struct sqlite_store *)store;
+	struct store_op op = {STORE_PUT, key, value};
+	int64_t revision;
+	int r;
+
+	(void)ttl_s;
+	r = sqlite_txn(store, NULL, 0, &op, 1, &revision, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < s->kept_count; i++)
+		if (strcmp(s->kept[i], key) == 0)
+			return 0;
+	s->kept = reallocarray(s->kept, s->kept_count + 1, sizeof(*s->kept));
+	if (!s->kept)
+		abort();
+	s->kept[s->kept_count] = strdup(key);
+	if (!s->kept[s->kept_count++])
+		abort();
+	return 0;
+}
+
+/* A file that cannot be written keeps them; whoever opens it next sets its own anew. */
+static void delete_kept(struct sqlite_store *s)
+{
+	_free_ struct store_op *ops = calloc(s->kept_count + 1, sizeof(*ops));
+	int64_t revision;
+
+	for (size_t i = 0; ops && i < s->kept_count; i++)
+		ops[i] = (struct store_op){STORE_DELETE, s->kept[i], NULL};
+	s->base.watch_fn = NULL;
+	if (ops && s->kept_count)
+		sqlite_txn(&s->base, NULL, 0, ops, s->kept_count, &revision, NULL);
+	for (size_t i = 0; i < s->kept_count; i++)
+		free(s->kept[i]);
+	free(s->kept);
 }
 
 static void sqlite_close(struct store *store)
 {
 	struct sqlite_store *s = (struct sqlite_store *)store;
 
+	delete_kept(s);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(s->statements[i]);
 	sqlite3_close_v2(s->db);
@@ -383,6 +380,7 @@ static const struct store_ops ops_of_sqlite = {
 	.get = sqlite_get,
 	.range = sqlite_range,
 	.txn = sqlite_txn,
+	.keep_alive = sqlite_keep_alive,
 };
 
 int store_open_sqlite(struct store **out, const char *path, struct err *err)

@@ -84,9 +84,28 @@ int store_txn(struct store *store, const struct store_compare *compares, size_t 
 
 void store_watch(struct store *store, int64_t revision, store_watch_fn *fn, void *arg)
 {
-	(void)revision;
 	store->watch_fn = fn;
 	store->watch_arg = arg;
+	if (store->ops->watch)
+		store->ops->watch(store, revision);
+}
+
+int store_is_away(struct store *store, struct err *err)
+{
+	return store->ops->is_away ? store->ops->is_away(store, err) : 0;
+}
+
+int store_keep_alive(struct store *store, const char *key, const char *value, unsigned int ttl_s,
+	struct err *err)
+{
+	struct store_op op = {STORE_PUT, key, value};
+	int r = check_op(&op, err);
+
+	if (r < 0)
+		return r;
+	if (ttl_s == 0)
+		return err_set(err, -EINVAL, "%s cannot be kept alive for 0 seconds", key);
+	return store->ops->keep_alive(store, key, value, ttl_s, err);
 }
 
 int store_watch_fd(struct store *store)
@@ -99,7 +118,8 @@ int store_dispatch(struct store *store, struct err *err)
 	return store->ops->dispatch ? store->ops->dispatch(store, err) : 0;
 }
 
-void store_tell(struct store *store, int64_t revision, const struct store_event *events, size_t count)
+void store_tell(
+	struct store *store, int64_t revision, const struct store_event *events, size_t count)
 {
 	if (store->watch_fn)
 		store->watch_fn(store->watch_arg, revision, events, count);

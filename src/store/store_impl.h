@@ -15,6 +15,10 @@ struct store_ops {
 		int64_t *revision, struct err *err);
 	int (*txn)(struct store *store, const struct store_compare *compares, size_t compare_count,
 		const struct store_op *ops, size_t op_count, int64_t *revision, struct err *err);
+	int (*keep_alive)(struct store *store, const char *key, const char *value,
+		unsigned int ttl_s, struct err *err);
+	int (*is_away)(struct store *store, struct err *err);  /* NULL: never */
+	void (*watch)(struct store *store, int64_t revision);  /* NULL: nothing to do */
 	int (*watch_fd)(struct store *store);		       /* NULL: -1 */
 	int (*dispatch)(struct store *store, struct err *err); /* NULL: nothing to do */
 };
@@ -25,7 +29,8 @@ struct store {
 	void *watch_arg;
 };
 
-void store_tell(struct store *store, int64_t revision, const struct store_event *events, size_t count);
+void store_tell(
+	struct store *store, int64_t revision, const struct store_event *events, size_t count);
 
 /* Adds an entry, of which it takes over the key and the value. @size is the allocated length. */
 void store_entries_add(
