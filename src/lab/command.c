@@ -15,17 +15,25 @@ static const char help[] =
 	"Build a fleet on this machine out of network namespaces.\n"
 	"\n"
 	"Usage:\n"
-	"  wherry lab up [--clients N] [--name LAB] [-j]\n"
+	"  wherry lab up [--clients N] [--name LAB] [-j] [--store sqlite|etcd]\n"
 	"      makes client-1 .. client-N, an internet, and host-1 with its own wherryd\n"
+	"  wherry lab up --edges E --workers W [--regions A,B...] [--underlay wireguard|plain] "
+	"...\n"
+	"      makes edge-1 .. edge-E and worker-1 .. worker-W, in the regions by turns; they\n"
+	"      share the etcd of one more node, store. Edges are near to clients by turns\n"
+	"  wherry lab up --hosts H ...\n"
+	"      makes host-1 .. host-H, each edge and worker\n"
+	"  wherry lab route [--name LAB] CLIENT EDGE\n"
+	"      moves a client: what it sends to public addresses goes to that edge from now on\n"
 	"  wherry lab status [--name LAB] [-j]\n"
 	"      nodes, addresses, programs; without --name of all labs\n"
 	"  wherry lab exec [--name LAB] NODE [--] COMMAND...\n"
 	"      runs COMMAND in a node, as root; wherry there talks to that node's daemon\n"
 	"  wherry lab kill|pause|resume [--name LAB] NODE [PROGRAM]\n"
-	"      SIGKILL, SIGSTOP or SIGCONT to PROGRAM (such as wherryd), or to all of a node;\n"
+	"      SIGKILL, SIGSTOP or SIGCONT to PROGRAM (wherryd, etcd), or to all of a node;\n"
 	"      killing a node also pulls its cable. After a kill, resume starts it again\n"
-	"  wherry lab start [--name LAB] NODE PROGRAM\n"
-	"      starts a program that was killed\n"
+	"  wherry lab start [--name LAB] NODE [PROGRAM]\n"
+	"      starts a program that was killed, or a node with its programs\n"
 	"  wherry lab down [--name LAB]\n"
 	"      ends everything in the lab and leaves nothing behind\n"
 	"\n"
@@ -44,6 +52,8 @@ static int run(const struct lab_args *args, struct err *err)
 		return lab_exec(args, err);
 	case LAB_STATUS:
 		return lab_status(args, err);
+	case LAB_ROUTE:
+		return lab_route(args, err);
 	default:
 		return lab_control(args, err);
 	}

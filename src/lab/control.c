@@ -8,6 +8,7 @@
  *   kill NODE PROGRAM     SIGKILL, SIGSTOP, SIGCONT to the process of the program's pid file;
  *   pause|resume ...      resume starts a program of the lab that is dead
  *   start NODE PROGRAM    starts it; a running one is a conflict
+ *   start NODE            starts what is dead of the node's programs; a killed node comes back
  *
  * What the kernel holds for a killed node (links, routes, pinned BPF programs, namespaces of its
  * machines) stays, as after kill -9 of everything: it is not a reboot.
@@ -43,15 +44,35 @@ static int signal_node(
 	return process_signal_all(&set, signo, NULL, err);
 }
 
+/* The log stays, other than after an `up` that failed. */
+static int start_program(
+	const struct lab *lab, const struct lab_node *node, const char *program, struct err *err)
+{
+	char path[PATH_MAX];
+	struct err cause = {};
+	int r = daemon_start(lab, node, program, &cause);
+
+	if (r == 0)
+		return 0;
+	if (r == -ENOENT || r == -EEXIST)
+		return err_set(err, r, "%s", cause.text);
+	return err_set(
+		err, r, "%s; its log is %s", cause.text, daemon_log_path(lab, node, program, path));
+}
+
+/* Returns how many were dead. */
 static int start_all(const struct lab *lab, const struct lab_node *node, struct err *err)
 {
+	int count = 0;
+
 	for (const char *const *program = daemon_programs(node); *program; program++) {
-		int r = daemon_start(lab, node, *program, err);
+		int r = start_program(lab, node, *program, err);
 
 		if (r < 0 && r != -EEXIST)
 			return r;
+		count += r == 0;
 	}
-	return 0;
+	return count;
 }
 
 static int set_carrier(const struct lab *lab, const struct lab_node *node, bool up, struct err *err)
@@ -93,7 +114,24 @@ static int resume_node(const struct lab *lab, const struct lab_node *node, struc
 	r = set_carrier(lab, node, true, err);
 	if (r == 0)
 		r = lab_set_state(lab->name, node->name, LAB_NODE_UP, err);
-	return r < 0 ? r : start_all(lab, node, err);
+	if (r == 0)
+		r = start_all(lab, node, err);
+	return r < 0 ? r : 0;
+}
+
+static int start_node(const struct lab *lab, const struct lab_node *node, struct err *err)
+{
+	int r;
+
+	if (node->state == LAB_NODE_DOWN)
+		return resume_node(lab, node, err);
+	if (node->state == LAB_NODE_PAUSED)
+		return err_set(err, -EINVAL, "%s is paused; \"wherry lab resume %s\" lets it go on",
+			node->name, node->name);
+	r = start_all(lab, node, err);
+	if (r == 0)
+		return err_set(err, -EEXIST, "%s is up, and what belongs there runs", node->name);
+	return r < 0 ? r : 0;
 }
 
 /* Sends through a pidfd, so that the process is surely the one that was looked at. */
@@ -119,7 +157,7 @@ static int resume_program(
 {
 	int r = signal_program(lab, node, program, SIGCONT, err);
 
-	return r == -ESRCH ? daemon_start(lab, node, program, err) : r;
+	return r == -ESRCH ? start_program(lab, node, program, err) : r;
 }
 
 static int control(const struct lab_args *args, const struct lab *lab, const struct lab_node *node,
@@ -138,7 +176,8 @@ static int control(const struct lab_args *args, const struct lab *lab, const str
 		return program ? resume_program(lab, node, program, err)
 			       : resume_node(lab, node, err);
 	default:
-		return daemon_start(lab, node, program, err);
+		return program ? start_program(lab, node, program, err)
+			       : start_node(lab, node, err);
 	}
 }
 

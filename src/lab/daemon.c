@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Daemons in nodes; see daemon.h. They are started as on a real host: no arguments, config from
- * /etc/wherry, readiness by sd_notify(3). What they write to stderr is kept in the lab's state
- * directory. They outlive the command that started them; the lab remembers no pid but reads the
- * daemon's own pid file, and believes it only if that process lives in the node.
+ * Daemons in nodes; see daemon.h. They are started as on a real host: config from /etc/wherry,
+ * readiness by sd_notify(3). What they write to stderr is kept in the lab's state directory. They
+ * outlive the command that started them; the lab remembers no pid but reads the daemon's own pid
+ * file, and believes it only if that process lives in the node. etcd has none: it is written here.
+ *
+ * etcd keeps its data in the node's /run/wherry, which is in memory: every write to it is synced,
+ * and a lab does not outlive a reboot anyway.
  */
 #include "lab/daemon.h"
 
@@ -27,16 +30,53 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#define READY_LIMIT_MS 15000
+#define READY_LIMIT_MS 30000
 #define LOG_MAX_BYTES  (64 * 1024 * 1024)
-#define NOTIFY_NAME    "lab-notify"
 
 const char *const *daemon_programs(const struct lab_node *node)
 {
 	static const char *const of_host[] = {"wherryd", NULL};
+	static const char *const of_store[] = {"etcd", NULL};
 	static const char *const none[] = {NULL};
 
+	if (node->kind == LAB_SHARED)
+		return of_store;
 	return node->kind == LAB_HOST ? of_host : none;
+}
+
+static const char *const wherryd_argv[] = {"wherryd", NULL};
+
+/* Its timing is etcd's own. The peers' port is for itself: it has none. */
+static const char *const etcd_argv[] = {"etcd", "--name=store", "--data-dir=/run/wherry/etcd",
+	"--listen-client-urls=" LAB_ETCD_URL ",http://127.0.0.1:2379",
+	"--advertise-client-urls=" LAB_ETCD_URL, "--listen-peer-urls=http://127.0.0.1:2380",
+	"--initial-advertise-peer-urls=http://127.0.0.1:2380",
+	"--initial-cluster=store=http://127.0.0.1:2380", "--logger=zap", "--log-outputs=stderr",
+	NULL};
+
+static void add_words(struct buf *text, const char *key, const char *const *words, size_t count)
+{
+	buf_addf(text, "%s = [", key);
+	for (size_t i = 0; i < count; i++)
+		buf_addf(text, "%s\"%s\"", i ? ", " : "", words[i]);
+	buf_adds(text, "]\n");
+}
+
+/* What a host has to know beyond itself. */
+static void add_fleet_config(const struct lab *lab, const struct lab_node *node, struct buf *text)
+{
+	const char *roles[2];
+	size_t count = 0;
+
+	if (node->roles & LAB_EDGE)
+		roles[count++] = "edge";
+	if (node->roles & LAB_WORKER)
+		roles[count++] = "worker";
+	buf_addf(text, "host_name = \"%s\"\n", node->name);
+	add_words(text, "roles", roles, count);
+	buf_adds(text, "store = \"" LAB_STORE_URL "\"\n");
+	if (lab_underlay_name(lab->underlay))
+		buf_addf(text, "underlay = \"%s\"\n", lab_underlay_name(lab->underlay));
 }
 
 int daemon_write_config(const struct lab *lab, const struct lab_node *node, struct err *err)
@@ -44,10 +84,12 @@ int daemon_write_config(const struct lab *lab, const struct lab_node *node, stru
 	_cleanup_(buf_clear) struct buf text = {};
 	char path[PATH_MAX];
 
-	buf_adds(&text, "region = \"local\"\n");
+	buf_addf(&text, "region = \"%s\"\n", node->region);
 	buf_addf(&text, "public_pools = [\"%s\", \"%s\"]\n", LAB_POOL_V4, LAB_POOL_V6);
 	buf_adds(&text, "public_interface = \"eth0\"\n");
 	buf_addf(&text, "nameservers = [\"%s\"]\n", lab_segment(node->kind)->router_v4);
+	if (lab->store == LAB_ETCD)
+		add_fleet_config(lab, node, &text);
 	return file_replace(lab_state_path(lab->name, node->name, "etc/wherryd.toml", path),
 		text.data, text.len, 0644, err);
 }
@@ -93,14 +135,24 @@ pid_t daemon_pid(const struct lab *lab, const struct lab_node *node, const char 
 	return pid > 0 && process_is_in(pid, &set) ? pid : 0;
 }
 
-/* The daemon's notification socket: a path that is the same file inside and outside the node. */
-static int open_notify(const struct lab *lab, const struct lab_node *node, struct err *err)
+/* The daemon's notification socket: a file in the node's /run/wherry. */
+static char *notify_path(const struct lab *lab, const struct lab_node *node, const char *program,
+	char path[static PATH_MAX])
+{
+	char suffix[LAB_NAME_MAX + 16];
+
+	snprintf(suffix, sizeof(suffix), ".run/%s.notify", program);
+	return lab_node_path(lab->name, node->name, suffix, path);
+}
+
+static int open_notify(
+	const struct lab *lab, const struct lab_node *node, const char *program, struct err *err)
 {
 	struct sockaddr_un name = {.sun_family = AF_UNIX};
 	_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	char path[PATH_MAX];
 
-	lab_node_path(lab->name, node->name, ".run/" NOTIFY_NAME, path);
+	notify_path(lab, node, program, path);
 	if (fd < 0 || strlen(path) >= sizeof(name.sun_path))
 		return err_errno(err, fd < 0 ? -errno : -ENAMETOOLONG, "cannot make %s", path);
 	unlink(path);
@@ -110,9 +162,21 @@ static int open_notify(const struct lab *lab, const struct lab_node *node, struc
 	return take_fd(fd);
 }
 
+/* For a program that writes none itself; the process stays the same when it becomes the program. */
+static void write_pid_file(const char *program)
+{
+	char path[LAB_NAME_MAX + 32], text[16];
+
+	snprintf(path, sizeof(path), "/run/wherry/%s.pid", program);
+	snprintf(text, sizeof(text), "%d\n", getpid());
+	file_replace(path, text, strlen(text), 0644, NULL);
+}
+
 static _Noreturn void become_daemon(
 	const struct lab *lab, const struct lab_node *node, const char *program, int log)
 {
+	bool is_etcd = node->kind == LAB_SHARED;
+	char *const *argv = (char *const *)(is_etcd ? etcd_argv : wherryd_argv);
 	struct err err = {};
 	char path[PATH_MAX + LAB_NAME_MAX + 2];
 	sigset_t none;
@@ -134,15 +198,18 @@ static _Noreturn void become_daemon(
 		signal(sig, SIG_DFL);
 	umask(022);
 	daemon_set_environment(lab->name, node->name);
-	setenv("NOTIFY_SOCKET", "/run/wherry/" NOTIFY_NAME, 1);
+	snprintf(path, sizeof(path), "/run/wherry/%s.notify", program);
+	setenv("NOTIFY_SOCKET", path, 1);
+	if (is_etcd)
+		write_pid_file(program);
 	daemon_own_dir(path);
 	strcat(path, "/");
 	strcat(path, program);
 	if (access(path, X_OK) == 0)
-		execl(path, program, (char *)NULL);
-	execlp(program, program, (char *)NULL);
-	dprintf(STDERR_FILENO, "cannot run %s: %s; it belongs beside wherry or into PATH\n",
-		program, strerror(errno));
+		execv(path, argv);
+	execvp(program, argv);
+	dprintf(STDERR_FILENO, "cannot run %s: %s; %s\n", program, strerror(errno),
+		is_etcd ? "apt-get install etcd-server" : "it belongs beside wherry or into PATH");
 	_exit(127);
 }
 
@@ -161,23 +228,23 @@ static bool says_ready(int fd)
 }
 
 /* Returns 0 when ready, 1 when the process ended first, or a negative errno. */
-static int wait_ready(pid_t pid, int notify)
+static int wait_ready(const struct daemon_run *run)
 {
-	_close_ int process = pidfd_open(pid, 0);
-	struct pollfd fds[] = {{.fd = notify, .events = POLLIN}, {.fd = process, .events = POLLIN}};
-	uint64_t deadline_ms = clock_now_ms() + READY_LIMIT_MS;
+	_close_ int process = pidfd_open(run->pid, 0);
+	struct pollfd fds[] = {
+		{.fd = run->notify_fd, .events = POLLIN}, {.fd = process, .events = POLLIN}};
 
 	if (process < 0)
 		return -errno;
 	for (;;) {
 		uint64_t now_ms = clock_now_ms();
 
-		if (now_ms >= deadline_ms)
+		if (now_ms >= run->deadline_ms)
 			return -ETIMEDOUT;
 		/* A signal to the command that waits ends the waiting. */
-		if (poll(fds, ARRAY_LEN(fds), (int)(deadline_ms - now_ms)) < 0)
+		if (poll(fds, ARRAY_LEN(fds), (int)(run->deadline_ms - now_ms)) < 0)
 			return -errno;
-		if (fds[0].revents && says_ready(notify))
+		if (fds[0].revents && says_ready(run->notify_fd))
 			return 0;
 		if (fds[1].revents)
 			return 1;
@@ -203,12 +270,13 @@ static void last_words(const char *path, off_t from, char *out, size_t size)
 		snprintf(out, size, "%s", line);
 }
 
-static int explain(int result, const char *program, const struct lab_node *node, const char *log,
-	off_t from, struct err *err)
+static int explain(int result, const struct daemon_run *run, const char *log_path, struct err *err)
 {
+	const char *program = run->program;
+	const struct lab_node *node = run->node;
 	char words[512];
 
-	last_words(log, from, words, sizeof(words));
+	last_words(log_path, run->log_start, words, sizeof(words));
 	if (result == 1)
 		return err_set(err, -EIO, "%s on %s ended at once: %s", program, node->name, words);
 	if (result == -ETIMEDOUT)
@@ -235,24 +303,32 @@ static int check_startable(
 	return 0;
 }
 
-int daemon_start(
-	const struct lab *lab, const struct lab_node *node, const char *program, struct err *err)
+char *daemon_log_path(const struct lab *lab, const struct lab_node *node, const char *program,
+	char path[static PATH_MAX])
 {
-	char log_path[PATH_MAX], log_name[LAB_NAME_MAX + 8], path[PATH_MAX];
+	char name[LAB_NAME_MAX + 8];
+
+	snprintf(name, sizeof(name), "%s.log", program);
+	return lab_state_path(lab->name, node->name, name, path);
+}
+
+int daemon_begin(const struct lab *lab, const struct lab_node *node, const char *program,
+	struct daemon_run *run, struct err *err)
+{
 	_close_ int notify = -1, log = -1;
+	char path[PATH_MAX];
 	off_t log_start;
 	pid_t pid;
 	int r = check_startable(lab, node, program, err);
 
 	if (r < 0)
 		return r;
-	snprintf(log_name, sizeof(log_name), "%s.log", program);
-	lab_state_path(lab->name, node->name, log_name, log_path);
-	log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	log = open(daemon_log_path(lab, node, program, path),
+		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (log < 0)
-		return err_errno(err, -errno, "cannot open %s", log_path);
+		return err_errno(err, -errno, "cannot open %s", path);
 	log_start = lseek(log, 0, SEEK_END);
-	notify = open_notify(lab, node, err);
+	notify = open_notify(lab, node, program, err);
 	if (notify < 0)
 		return notify;
 	pid = fork();
@@ -260,11 +336,34 @@ int daemon_start(
 		return err_errno(err, -errno, "cannot start %s", program);
 	if (pid == 0)
 		become_daemon(lab, node, program, log);
-	r = wait_ready(pid, notify);
-	unlink(lab_node_path(lab->name, node->name, ".run/" NOTIFY_NAME, path));
+	*run = (struct daemon_run){.node = node,
+		.program = program,
+		.pid = pid,
+		.notify_fd = take_fd(notify),
+		.log_start = log_start,
+		.deadline_ms = clock_now_ms() + READY_LIMIT_MS};
+	return 0;
+}
+
+int daemon_await(const struct lab *lab, struct daemon_run *run, struct err *err)
+{
+	char path[PATH_MAX];
+	int r = wait_ready(run);
+
+	close(take_fd(run->notify_fd));
+	unlink(notify_path(lab, run->node, run->program, path));
 	if (r == 0)
 		return 0;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	return explain(r, program, node, log_path, log_start, err);
+	kill(run->pid, SIGKILL);
+	waitpid(run->pid, NULL, 0);
+	return explain(r, run, daemon_log_path(lab, run->node, run->program, path), err);
+}
+
+int daemon_start(
+	const struct lab *lab, const struct lab_node *node, const char *program, struct err *err)
+{
+	struct daemon_run run;
+	int r = daemon_begin(lab, node, program, &run, err);
+
+	return r < 0 ? r : daemon_await(lab, &run, err);
 }

@@ -72,9 +72,10 @@ static void cite_failure(const char *script, char *errors, struct err *err)
 		err_set(err, 0, "ip failed: %s", errors);
 }
 
-static int run_script(const char *script, struct err *err)
+/* ip(8) sees by the address which family a route is of, but not so with a rule. */
+static int run_script(const char *script, const char *family, struct err *err)
 {
-	static const char *const argv[] = {"ip", "-batch", "-", NULL};
+	const char *const argv[] = {"ip", "-batch", "-", family, NULL};
 	_cleanup_(run_result_clear) struct run_result result = {};
 	int r = run_program(argv, script, IP_LIMIT_MS, &result, err);
 
@@ -120,8 +121,29 @@ void links_node_script(const struct lab_node *node, const char *internet_netns, 
 	buf_addf(out, "route add default via %s\n", segment->router_v6);
 }
 
+/* client-N has a table of its own, and a rule of the same preference that leads to it. */
+static unsigned int client_table(const struct lab_node *client)
+{
+	return 1000 + (unsigned int)atoi(strrchr(client->name, '-') + 1);
+}
+
+/*
+ * Replacing a route is one step for the kernel: at no time does a packet find none or the route to
+ * another edge. What else the client sends finds nothing in its table and goes on to the main one.
+ */
+void links_route_script(const struct lab_node *client, const struct lab_node *edge, struct buf *out)
+{
+	static const char *const pools[] = {LAB_POOL_V4, LAB_POOL_V6};
+
+	for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+		buf_addf(out, "route replace %s via %s table %u\n", pools[i], edge->addresses[i],
+			client_table(client));
+}
+
 void links_join_script(const struct lab *lab, struct buf *out)
 {
+	const struct lab_node *first_edge = lab_edge(lab, 0);
+
 	for (size_t i = 0; i < lab->node_count; i++) {
 		const struct lab_node *node = &lab->nodes[i];
 
@@ -129,20 +151,31 @@ void links_join_script(const struct lab *lab, struct buf *out)
 			buf_addf(out, "link set %s master %s up\n", node->name,
 				lab_segment(node->kind)->bridge);
 	}
-	for (size_t i = 0; i < lab->node_count; i++) {
+	/* One edge, one way to the pools; with more of them that is the way for all but clients. */
+	buf_addf(out, "route add %s via %s\n", LAB_POOL_V4, first_edge->addresses[0]);
+	buf_addf(out, "route add %s via %s\n", LAB_POOL_V6, first_edge->addresses[1]);
+	for (size_t i = 0; lab_has_routes(lab) && i < lab->node_count; i++) {
 		const struct lab_node *node = &lab->nodes[i];
 
-		if (!(node->roles & LAB_EDGE))
-			continue;
-		/* One edge, one way to the pools. More edges: a table a client. */
-		buf_addf(out, "route add %s via %s\n", LAB_POOL_V4, node->addresses[0]);
-		buf_addf(out, "route add %s via %s\n", LAB_POOL_V6, node->addresses[1]);
-		return;
+		if (node->kind == LAB_CLIENT)
+			links_route_script(node, lab_find(lab, node->edge), out);
+	}
+}
+
+void links_rules_script(const struct lab *lab, bool is_v6, struct buf *out)
+{
+	for (size_t i = 0; lab_has_routes(lab) && i < lab->node_count; i++) {
+		const struct lab_node *node = &lab->nodes[i];
+
+		if (node->kind == LAB_CLIENT)
+			buf_addf(out, "rule add pref %u from %s lookup %u\n", client_table(node),
+				node->addresses[is_v6], client_table(node));
 	}
 }
 
 struct work {
 	const char *script;
+	const char *family; /* NULL: the script has no rules */
 	bool is_internet;
 	bool is_new; /* sysctls are still to be set */
 };
@@ -156,7 +189,7 @@ static int do_work(void *arg, struct err *err)
 		r = set_sysctls(common_sysctls, ARRAY_LEN(common_sysctls), err);
 	if (r == 0 && work->is_new && work->is_internet)
 		r = set_sysctls(internet_sysctls, ARRAY_LEN(internet_sysctls), err);
-	return r < 0 ? r : run_script(work->script, err);
+	return r < 0 ? r : run_script(work->script, work->family, err);
 }
 
 static int work_in(
@@ -191,10 +224,19 @@ int links_make_node(
 
 int links_join(const struct lab *lab, const struct lab_node *internet, struct err *err)
 {
+	static const char *const families[] = {"-4", "-6"};
 	_cleanup_(buf_clear) struct buf script = {};
+	int r;
 
 	links_join_script(lab, &script);
-	return work_in(lab, internet, (struct work){.script = script.data}, err);
+	r = work_in(lab, internet, (struct work){.script = script.data}, err);
+	for (size_t i = 0; r == 0 && lab_has_routes(lab) && i < ARRAY_LEN(families); i++) {
+		buf_clear(&script);
+		links_rules_script(lab, i == 1, &script);
+		r = work_in(lab, internet,
+			(struct work){.script = script.data, .family = families[i]}, err);
+	}
+	return r;
 }
 
 int links_set_carrier(const struct lab *lab, const struct lab_node *internet,
@@ -204,4 +246,13 @@ int links_set_carrier(const struct lab *lab, const struct lab_node *internet,
 
 	snprintf(script, sizeof(script), "link set %s %s\n", node->name, up ? "up" : "down");
 	return work_in(lab, internet, (struct work){.script = script}, err);
+}
+
+int links_route(const struct lab *lab, const struct lab_node *internet,
+	const struct lab_node *client, const struct lab_node *edge, struct err *err)
+{
+	_cleanup_(buf_clear) struct buf script = {};
+
+	links_route_script(client, edge, &script);
+	return work_in(lab, internet, (struct work){.script = script.data}, err);
 }

@@ -26,7 +26,14 @@ int links_join(const struct lab *lab, const struct lab_node *internet, struct er
 int links_set_carrier(const struct lab *lab, const struct lab_node *internet,
 	const struct lab_node *node, bool up, struct err *err);
 
+/* Sends what @client has for the public pools to @edge from now on. The lab has_routes. */
+int links_route(const struct lab *lab, const struct lab_node *internet,
+	const struct lab_node *client, const struct lab_node *edge, struct err *err);
+
 /* The command lists for `ip -batch`. */
 void links_internet_script(struct buf *out);
 void links_node_script(const struct lab_node *node, const char *internet_netns, struct buf *out);
 void links_join_script(const struct lab *lab, struct buf *out);
+void links_rules_script(const struct lab *lab, bool is_v6, struct buf *out);
+void links_route_script(
+	const struct lab_node *client, const struct lab_node *edge, struct buf *out);

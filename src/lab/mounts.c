@@ -5,8 +5,10 @@
  *    all; on a host without systemd only /run/netns is), what the node mounts is not seen outside.
  *  - /run/netns alone goes both ways: a namespace that a daemon binds there in one node is seen by
  *    the host and the other nodes.
- *  - /run/wherry, /var/lib/wherry, /etc/wherry, /sys (with its /sys/class/net) and the BPF file
- *    system are the node's own. podman's storage is not: a lab has one set of images.
+ *  - /run/wherry, /var/lib/wherry, /etc/wherry, /sys (with its /sys/class/net), the BPF file
+ *    system and /run/wireguard (where a device is known by its name alone) are the node's own.
+ *  - podman's storage is the host's when the lab has one host: images are there at once. Hosts of a
+ *    fleet have one each, as on real machines, where an image does not come by itself.
  *  - Other labs and this lab's own directory are hidden, and not kept alive.
  */
 #include "lab/mounts.h"
@@ -71,6 +73,27 @@ static int bind_own_dirs(const char *lab, const char *node, struct err *err)
 		lab_node_path(lab, node, ".run", path), "/run/wherry", NULL, MS_BIND, NULL, err);
 }
 
+/*
+ * podman numbers its locks in /dev/shm/libpod_lock and believes in a reboot, which frees them all,
+ * when /run/libpod is empty: so these belong to a storage, and there must not be one without them.
+ */
+static int bind_own_containers(const char *lab, const char *node, struct err *err)
+{
+	static const char *const volatile_dirs[][2] = {
+		{"/run/containers", "mode=0700"},
+		{"/run/libpod", "mode=0751"},
+		{"/dev/shm", "mode=1777"},
+	};
+	char path[PATH_MAX];
+	int r = mount_or_fail(lab_state_path(lab, node, "containers", path), "/var/lib/containers",
+		NULL, MS_BIND, NULL, err);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(volatile_dirs); i++)
+		r = mount_or_fail("wherry-lab", volatile_dirs[i][0], "tmpfs", MS_NOSUID | MS_NODEV,
+			volatile_dirs[i][1], err);
+	return r;
+}
+
 static int cover_labs(const struct mount_table *table, struct err *err)
 {
 	const size_t prefix = strlen(LAB_RUN_DIR "/");
@@ -132,7 +155,8 @@ static int mount_sys(const struct mount_table *table, struct err *err)
 		"bpf", "/sys/fs/bpf", "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700", err);
 }
 
-int mounts_setup(const char *lab, const char *node, struct err *err)
+int mounts_setup(
+	const char *lab, const char *node, enum mounts_containers containers, struct err *err)
 {
 	_cleanup_(mount_table_clear) struct mount_table table = {};
 	int r = separate_from_host(err);
@@ -141,6 +165,11 @@ int mounts_setup(const char *lab, const char *node, struct err *err)
 		r = mount_table_read(&table, err);
 	if (r == 0)
 		r = bind_own_dirs(lab, node, err);
+	if (r == 0)
+		r = mount_or_fail("wherry-lab", "/run/wireguard", "tmpfs", MS_NOSUID | MS_NODEV,
+			"mode=0755,size=64k", err);
+	if (r == 0 && containers == MOUNTS_OWN_CONTAINERS)
+		r = bind_own_containers(lab, node, err);
 	if (r == 0)
 		r = cover_labs(&table, err);
 	return r < 0 ? r : mount_sys(&table, err);

@@ -9,7 +9,6 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "lab/mounts.h"
 #include "lab/paths.h"
 
 #include <errno.h>
@@ -64,7 +63,7 @@ static int take_report(const struct report *report, struct err *err)
 
 static int make_dirs(const char *lab, const char *node, struct err *err)
 {
-	static const char *const dirs[] = {"lib", "etc"};
+	static const char *const dirs[] = {"lib", "etc", "containers"};
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
@@ -91,8 +90,8 @@ static void pin_to(int cpu)
 }
 
 /* The child: becomes the node, says so by a byte, and stays until the parent closes its end. */
-static _Noreturn void become_node(
-	const char *lab, const char *node, int cpu, int parent, struct report *report)
+static _Noreturn void become_node(const char *lab, const char *node,
+	enum mounts_containers containers, int cpu, int parent, struct report *report)
 {
 	char byte = 0;
 
@@ -100,7 +99,7 @@ static _Noreturn void become_node(
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0)
 		report->code = err_errno(&report->err, -errno, "cannot make namespaces");
 	else
-		report->code = mounts_setup(lab, node, &report->err);
+		report->code = mounts_setup(lab, node, containers, &report->err);
 	if (write(parent, &byte, 1) != 1 || read(parent, &byte, 1) < 0)
 		_exit(1);
 	_exit(0);
@@ -135,7 +134,8 @@ static int bind_node(const char *lab, const char *node, pid_t pid, int *net_fd, 
 }
 
 /* Returns 1 when the kernel does not let a namespace that was made on @cpu be bound. */
-static int make_on(const char *lab, const char *node, int cpu, int *net_fd, struct err *err)
+static int make_on(const char *lab, const char *node, enum mounts_containers containers, int cpu,
+	int *net_fd, struct err *err)
 {
 	_cleanup_(report_freep) struct report *report = report_new();
 	_close_ int own = -1, theirs = -1;
@@ -152,7 +152,7 @@ static int make_on(const char *lab, const char *node, int cpu, int *net_fd, stru
 		return err_errno(err, -errno, "cannot start a helper process");
 	if (pid == 0) {
 		close(take_fd(own));
-		become_node(lab, node, cpu, theirs, report);
+		become_node(lab, node, containers, cpu, theirs, report);
 	}
 	close(take_fd(theirs));
 	while (read(own, &byte, 1) < 0 && errno == EINTR)
@@ -171,18 +171,19 @@ static int make_on(const char *lab, const char *node, int cpu, int *net_fd, stru
  * older (seen where our own namespace is not the system's first, as in a container). Made on the
  * right CPU it never does.
  */
-int node_make(const char *lab, const char *node, int *net_fd, struct err *err)
+int node_make(const char *lab, const char *node, enum mounts_containers containers, int *net_fd,
+	struct err *err)
 {
 	cpu_set_t allowed;
 	int r = make_dirs(lab, node, err);
 
 	if (r == 0)
-		r = make_on(lab, node, CPU_ANY, net_fd, err);
+		r = make_on(lab, node, containers, CPU_ANY, net_fd, err);
 	if (r == 1 && sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
 		CPU_ZERO(&allowed);
 	for (int cpu = 0; r == 1 && cpu < CPU_SETSIZE; cpu++)
 		if (CPU_ISSET((size_t)cpu, &allowed))
-			r = make_on(lab, node, cpu, net_fd, err);
+			r = make_on(lab, node, containers, cpu, net_fd, err);
 	if (r == 1)
 		r = err_set(err, -EINVAL,
 			"the kernel does not let this mount namespace keep another one; run "

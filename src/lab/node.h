@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "lab/mounts.h"
 #include "lab/process.h"
 
 struct err;
@@ -16,7 +17,8 @@ struct err;
  * Makes the namespaces of a node. @net_fd (may be NULL) receives its network namespace, which the
  * caller closes.
  */
-int node_make(const char *lab, const char *node, int *net_fd, struct err *err);
+int node_make(const char *lab, const char *node, enum mounts_containers containers, int *net_fd,
+	struct err *err);
 
 /* Moves the calling process, which must have one thread, into the node; it stays there. */
 int node_enter(const char *lab, const char *node, struct err *err);

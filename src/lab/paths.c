@@ -24,8 +24,8 @@
 /* Stands in MADE_FILE for the mount on NETNS_DIR; its directory is listed by its name. */
 #define NETNS_MOUNT "mount:" NETNS_DIR
 
-static const char *const mount_points[] = {
-	"/var/lib/wherry", "/etc/wherry", "/run/wherry", LAB_STATE_DIR};
+static const char *const mount_points[] = {"/var/lib/wherry", "/etc/wherry", "/run/wherry",
+	"/run/wireguard", "/var/lib/containers", "/run/containers", "/run/libpod", LAB_STATE_DIR};
 
 static char *join(char path[static PATH_MAX], const char *base, const char *a, const char *b,
 	const char *suffix)

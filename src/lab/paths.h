@@ -9,6 +9,7 @@
  *         NODE.run/                   /run/wherry inside the node
  *     /var/lib/wherry-lab/NAME/NODE/
  *         lib/  etc/                  /var/lib/wherry and /etc/wherry inside the node
+ *         containers/                 /var/lib/containers inside a host of a fleet
  *         PROGRAM.log                 what the lab's programs write to stderr
  */
 #pragma once

@@ -31,11 +31,13 @@ int lab_save(const struct lab *lab, struct err *err)
 		for (size_t k = 0; k < node->address_count; k++)
 			json_array_append_new(addresses, json_string(node->addresses[k]));
 		json_array_append_new(
-			nodes, json_pack("{s:s, s:i, s:i, s:i, s:o}", "name", node->name, "kind",
-				       (int)node->kind, "roles", (int)node->roles, "state",
-				       (int)node->state, "addresses", addresses));
+			nodes, json_pack("{s:s, s:i, s:i, s:i, s:s, s:s, s:o}", "name", node->name,
+				       "kind", (int)node->kind, "roles", (int)node->roles, "state",
+				       (int)node->state, "region", node->region, "edge", node->edge,
+				       "addresses", addresses));
 	}
-	root = json_pack("{s:i, s:s, s:O}", "version", 1, "name", lab->name, "nodes", nodes);
+	root = json_pack("{s:i, s:s, s:i, s:i, s:O}", "version", 2, "name", lab->name, "store",
+		(int)lab->store, "underlay", (int)lab->underlay, "nodes", nodes);
 	text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
 	if (!text)
 		return err_errno(err, -ENOMEM, "cannot write the state of lab %s", lab->name);
@@ -46,13 +48,16 @@ int lab_save(const struct lab *lab, struct err *err)
 static bool read_node(json_t *json, struct lab_node *out)
 {
 	json_t *addresses;
-	const char *name;
+	const char *name, *region, *edge;
 	int kind, roles, state;
 
-	if (json_unpack(json, "{s:s, s:i, s:i, s:i, s:o}", "name", &name, "kind", &kind, "roles",
-		    &roles, "state", &state, "addresses", &addresses) < 0)
+	if (json_unpack(json, "{s:s, s:i, s:i, s:i, s:s, s:s, s:o}", "name", &name, "kind", &kind,
+		    "roles", &roles, "state", &state, "region", &region, "edge", &edge, "addresses",
+		    &addresses) < 0)
 		return false;
-	if (!lab_name_is_valid(name) || kind < LAB_INTERNET || kind > LAB_CLIENT || roles < 0 ||
+	if (strlen(region) >= sizeof(out->region) || strlen(edge) >= sizeof(out->edge))
+		return false;
+	if (!lab_name_is_valid(name) || kind < LAB_INTERNET || kind > LAB_SHARED || roles < 0 ||
 		roles > (LAB_EDGE | LAB_WORKER) || state < LAB_NODE_UP || state > LAB_NODE_DOWN ||
 		json_array_size(addresses) > ARRAY_LEN(out->addresses))
 		return false;
@@ -60,6 +65,8 @@ static bool read_node(json_t *json, struct lab_node *out)
 		.roles = (unsigned int)roles,
 		.state = (enum lab_node_state)state};
 	snprintf(out->name, sizeof(out->name), "%s", name);
+	snprintf(out->region, sizeof(out->region), "%s", region);
+	snprintf(out->edge, sizeof(out->edge), "%s", edge);
 	for (size_t i = 0; i < json_array_size(addresses); i++) {
 		const char *text = json_string_value(json_array_get(addresses, i));
 
@@ -69,6 +76,31 @@ static bool read_node(json_t *json, struct lab_node *out)
 			text);
 	}
 	return true;
+}
+
+/* The nodes of lab.json; -EINVAL without a sentence when it is damaged. */
+static int read_lab(json_t *root, struct lab *lab)
+{
+	json_t *nodes;
+	int store, underlay;
+	size_t count;
+
+	if (json_unpack(root, "{s:i, s:i, s:o}", "store", &store, "underlay", &underlay, "nodes",
+		    &nodes) < 0 ||
+		store < LAB_SQLITE || store > LAB_ETCD || underlay < LAB_NO_UNDERLAY ||
+		underlay > LAB_PLAIN)
+		return -EINVAL;
+	lab->store = (enum lab_store)store;
+	lab->underlay = (enum lab_underlay)underlay;
+	count = json_array_size(nodes);
+	lab->nodes = calloc(count + 1, sizeof(*lab->nodes));
+	if (!lab->nodes)
+		abort();
+	for (; lab->node_count < count; lab->node_count++)
+		if (!read_node(
+			    json_array_get(nodes, lab->node_count), &lab->nodes[lab->node_count]))
+			return -EINVAL;
+	return count && lab_edge(lab, 0) ? 0 : -EINVAL;
 }
 
 static int no_lab(const char *name, struct err *err)
@@ -90,9 +122,7 @@ int lab_load(const char *name, struct lab *out, struct err *err)
 	_cleanup_(json_decrefp) json_t *root = NULL;
 	_cleanup_(lab_clear) struct lab lab = {};
 	char path[PATH_MAX];
-	json_t *nodes;
 	_free_ char *text = NULL;
-	size_t count;
 	int r;
 
 	r = file_read(lab_run_path(name, "lab.json", path), STATE_MAX_BYTES, &text, NULL, err);
@@ -105,16 +135,8 @@ int lab_load(const char *name, struct lab *out, struct err *err)
 	if (r < 0)
 		return r;
 	root = json_loads(text, 0, NULL);
-	nodes = json_object_get(root, "nodes");
-	count = json_array_size(nodes);
-	lab.nodes = calloc(count + 1, sizeof(*lab.nodes));
-	if (!lab.nodes)
-		return err_errno(err, -ENOMEM, "cannot read %s", path);
 	snprintf(lab.name, sizeof(lab.name), "%s", name);
-	for (; lab.node_count < count; lab.node_count++)
-		if (!read_node(json_array_get(nodes, lab.node_count), &lab.nodes[lab.node_count]))
-			break;
-	if (count == 0 || lab.node_count < count)
+	if (read_lab(root, &lab) < 0)
 		return err_set(err, -EINVAL,
 			"%s is damaged; \"wherry lab down --name %s\" removes the lab", path, name);
 	*out = lab;

@@ -13,9 +13,15 @@
  *        |
  *     host-1     192.0.2.11     2001:db8:200::11     edge and worker, runs wherryd
  *
+ * A fleet has more nodes on "hosts":
+ *
+ *     store      192.0.2.5      2001:db8:200::5      runs etcd
+ *     edge-N     192.0.2.(10+N), or host-N of both roles
+ *     worker-N   192.0.2.(50+N)
+ *
  * Each node is a network and a mount namespace; its one link is called eth0 inside it and has the
- * node's name as a port of the internet's bridge. Further edges and workers are more ports of
- * "hosts"; which edge is a client's nearest is a matter of the internet's routes alone.
+ * node's name as a port of the internet's bridge. Which edge is a client's nearest is a matter of
+ * the internet's routes alone: those to the public pools depend on the client; see links.c.
  */
 #include "lab/topology.h"
 
@@ -66,11 +72,26 @@ static void add_address(struct lab_node *node, const char *prefix, unsigned int 
 		number);
 }
 
+static void add_hosts(struct lab *lab, const struct lab_args *args, const char *word,
+	unsigned int roles, unsigned int count, unsigned int first)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct lab_node *node = add_node(lab, LAB_HOST);
+
+		snprintf(node->name, sizeof(node->name), "%s-%u", word, i + 1);
+		node->roles = roles;
+		lab_region_pick(args->regions, i, node->region);
+		add_address(node, "192.0.2.", first + i);
+		add_address(node, "2001:db8:200::", first + i);
+	}
+}
+
 void lab_plan(const struct lab_args *args, struct lab *out)
 {
+	unsigned int edges = args->hosts + args->edges;
 	struct lab_node *node;
 
-	*out = (struct lab){};
+	*out = (struct lab){.store = args->store, .underlay = args->underlay};
 	snprintf(out->name, sizeof(out->name), "%s", args->name);
 	node = add_node(out, LAB_INTERNET);
 	snprintf(node->name, sizeof(node->name), "internet");
@@ -78,14 +99,20 @@ void lab_plan(const struct lab_args *args, struct lab *out)
 	add_address(node, "2001:db8:100::", 1);
 	add_address(node, "192.0.2.", 1);
 	add_address(node, "2001:db8:200::", 1);
-	node = add_node(out, LAB_HOST);
-	snprintf(node->name, sizeof(node->name), "host-1");
-	node->roles = LAB_EDGE | LAB_WORKER;
-	add_address(node, "192.0.2.", 11);
-	add_address(node, "2001:db8:200::", 11);
+	if (out->store == LAB_ETCD) {
+		node = add_node(out, LAB_SHARED);
+		snprintf(node->name, sizeof(node->name), "store");
+		add_address(node, "192.0.2.", 5);
+		add_address(node, "2001:db8:200::", 5);
+	}
+	add_hosts(out, args, "host", LAB_EDGE | LAB_WORKER, args->hosts, 11);
+	add_hosts(out, args, "edge", LAB_EDGE, args->edges, 11);
+	add_hosts(out, args, "worker", LAB_WORKER, args->workers, 51);
 	for (unsigned int i = 1; i <= args->clients; i++) {
 		node = add_node(out, LAB_CLIENT);
 		snprintf(node->name, sizeof(node->name), "client-%u", i);
+		snprintf(node->edge, sizeof(node->edge), "%s-%u", args->edges ? "edge" : "host",
+			(i - 1) % edges + 1);
 		add_address(node, "198.51.100.", 9 + i);
 		add_address(node, "2001:db8:100::", 9 + i);
 	}
@@ -105,10 +132,30 @@ struct lab_node *lab_find(const struct lab *lab, const char *name)
 	return NULL;
 }
 
+const struct lab_node *lab_edge(const struct lab *lab, unsigned int index)
+{
+	for (size_t i = 0; i < lab->node_count; i++)
+		if ((lab->nodes[i].roles & LAB_EDGE) && index-- == 0)
+			return &lab->nodes[i];
+	return NULL;
+}
+
+bool lab_has_routes(const struct lab *lab)
+{
+	return lab_edge(lab, 1);
+}
+
+bool lab_is_fleet(const struct lab *lab)
+{
+	return lab->underlay != LAB_NO_UNDERLAY;
+}
+
 const char *lab_kind_name(enum lab_kind kind)
 {
-	static const char *const names[] = {
-		[LAB_INTERNET] = "internet", [LAB_HOST] = "host", [LAB_CLIENT] = "client"};
+	static const char *const names[] = {[LAB_INTERNET] = "internet",
+		[LAB_HOST] = "host",
+		[LAB_CLIENT] = "client",
+		[LAB_SHARED] = "store"};
 
 	return names[kind];
 }
@@ -121,34 +168,15 @@ const char *lab_state_name(enum lab_node_state state)
 	return names[state];
 }
 
-static void draw_nodes(const struct lab *lab, enum lab_kind kind, struct buf *out)
+const char *lab_store_name(enum lab_store store)
 {
-	static const char *const role_words[] = {
-		[LAB_EDGE] = "edge",
-		[LAB_WORKER] = "worker",
-		[LAB_EDGE | LAB_WORKER] = "edge and worker",
-	};
-
-	for (size_t i = 0; i < lab->node_count; i++) {
-		const struct lab_node *node = &lab->nodes[i];
-
-		if (node->kind != kind)
-			continue;
-		buf_addf(out, "  %-10s  %-14s  %s", node->name, node->addresses[0],
-			node->addresses[1]);
-		if (kind == LAB_HOST)
-			buf_addf(out, "   %s", role_words[node->roles]);
-		buf_adds(out, "\n");
-	}
+	return store == LAB_ETCD ? "etcd" : "sqlite";
 }
 
-void lab_draw(const struct lab *lab, struct buf *out)
+const char *lab_underlay_name(enum lab_underlay underlay)
 {
-	draw_nodes(lab, LAB_CLIENT, out);
-	buf_addf(out, "       |\n       |  %s  %s\n       |\n", clients_segment.network_v4,
-		clients_segment.network_v6);
-	buf_addf(out, "  internet    (.1 and ::1)   %s, %s: host-1\n", LAB_POOL_V4, LAB_POOL_V6);
-	buf_addf(out, "       |\n       |  %s     %s\n       |\n", hosts_segment.network_v4,
-		hosts_segment.network_v6);
-	draw_nodes(lab, LAB_HOST, out);
+	static const char *const names[] = {
+		[LAB_NO_UNDERLAY] = NULL, [LAB_WIREGUARD] = "wireguard", [LAB_PLAIN] = "plain"};
+
+	return names[underlay];
 }

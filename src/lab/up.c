@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `lab up`: makes what the plan in topology.c says, the internet first, and starts the daemons. A
- * failure or an interrupt on the way removes everything again. The lab's lock is held all the
- * time, so that a `lab down` meanwhile waits.
+ * `lab up`: makes what the plan in topology.c says, the internet first, and starts the daemons:
+ * etcd as soon as it has an address, since it takes a second, and all wherryds at once when it is
+ * ready. A failure or an interrupt on the way removes everything again. The lab's lock is held all
+ * the time, so that a `lab down` meanwhile waits.
  */
 #include "lab/verbs.h"
 
@@ -10,6 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "lab/daemon.h"
+#include "lab/draw.h"
 #include "lab/links.h"
 #include "lab/node.h"
 #include "lab/paths.h"
@@ -44,11 +46,61 @@ static int check_interrupt(struct err *err)
 	return is_interrupted ? err_set(err, -EINTR, "interrupted; the lab was removed again") : 0;
 }
 
-static int make_network(const struct lab *lab, struct err *err)
+static enum mounts_containers containers_of(const struct lab *lab, const struct lab_node *node)
+{
+	return lab_is_fleet(lab) && node->kind == LAB_HOST ? MOUNTS_OWN_CONTAINERS
+							   : MOUNTS_HOST_CONTAINERS;
+}
+
+/* Daemons that were started and are to be waited for. */
+struct runs {
+	struct daemon_run *list;
+	size_t count;
+};
+
+static void runs_clear(struct runs *runs)
+{
+	free(runs->list);
+	*runs = (struct runs){};
+}
+
+static int begin_daemons(
+	const struct lab *lab, const struct lab_node *node, struct runs *runs, struct err *err)
+{
+	for (const char *const *program = daemon_programs(node); *program; program++) {
+		int r = check_interrupt(err);
+
+		runs->list = reallocarray(runs->list, runs->count + 1, sizeof(*runs->list));
+		if (!runs->list)
+			abort();
+		if (r == 0)
+			r = daemon_begin(lab, node, *program, &runs->list[runs->count], err);
+		if (r < 0)
+			return r;
+		runs->count++;
+	}
+	return 0;
+}
+
+/* After the first failure the rest is left as it is: `up` removes everything then. */
+static int await_daemons(const struct lab *lab, struct runs *runs, struct err *err)
+{
+	for (size_t i = 0; i < runs->count; i++) {
+		int r = daemon_await(lab, &runs->list[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	runs->count = 0;
+	return check_interrupt(err);
+}
+
+static int make_network(const struct lab *lab, struct runs *runs, struct err *err)
 {
 	const struct lab_node *internet = &lab->nodes[0];
 	_close_ int internet_fd = -1;
-	int r = node_make(lab->name, internet->name, &internet_fd, err);
+	int r = node_make(
+		lab->name, internet->name, containers_of(lab, internet), &internet_fd, err);
 
 	if (r == 0)
 		r = links_make_internet(lab, internet, err);
@@ -57,43 +109,41 @@ static int make_network(const struct lab *lab, struct err *err)
 
 		r = check_interrupt(err);
 		if (r == 0)
-			r = node_make(lab->name, node->name, NULL, err);
+			r = node_make(lab->name, node->name, containers_of(lab, node), NULL, err);
 		if (r == 0)
 			r = links_make_node(lab, node, internet_fd, err);
+		if (r == 0 && node->kind == LAB_SHARED)
+			r = begin_daemons(lab, node, runs, err);
 	}
 	return r < 0 ? r : links_join(lab, internet, err);
 }
 
-static int start_daemons(const struct lab *lab, struct err *err)
+static int start_hosts(const struct lab *lab, struct runs *runs, struct err *err)
 {
 	for (size_t i = 0; i < lab->node_count; i++) {
 		const struct lab_node *node = &lab->nodes[i];
-		const char *const *program = daemon_programs(node);
+		int r;
 
-		if (*program) {
-			int r = daemon_write_config(lab, node, err);
-
-			if (r < 0)
-				return r;
-		}
-		for (; *program; program++) {
-			int r = check_interrupt(err);
-
-			if (r == 0)
-				r = daemon_start(lab, node, *program, err);
-			if (r < 0)
-				return r;
-		}
+		if (node->kind != LAB_HOST)
+			continue;
+		r = daemon_write_config(lab, node, err);
+		if (r == 0)
+			r = begin_daemons(lab, node, runs, err);
+		if (r < 0)
+			return r;
 	}
-	return check_interrupt(err);
+	return await_daemons(lab, runs, err);
 }
 
 static int make(const struct lab *lab, struct err *err)
 {
-	int r = make_network(lab, err);
+	_cleanup_(runs_clear) struct runs runs = {};
+	int r = make_network(lab, &runs, err);
 
 	if (r == 0)
-		r = start_daemons(lab, err);
+		r = await_daemons(lab, &runs, err);
+	if (r == 0)
+		r = start_hosts(lab, &runs, err);
 	/* Last: a lab.json says that the lab is whole. */
 	return r < 0 ? r : lab_save(lab, err);
 }
@@ -105,12 +155,12 @@ static void print_lab(const struct lab *lab)
 	const char *name = *other ? lab->name : "";
 
 	buf_addf(&text, "the lab \"%s\" is up\n\n", lab->name);
-	lab_draw(lab, &text);
+	draw_lab(lab, NULL, &text);
 	buf_addf(&text,
-		"\n  wherry lab exec%s%s host-1 -- wherry status\n"
+		"\n  wherry lab exec%s%s %s -- wherry status\n"
 		"  wherry lab exec%s%s client-1 -- ip route get 203.0.113.1\n"
 		"  wherry lab down%s%s\n",
-		other, name, other, name, other, name);
+		other, name, lab_edge(lab, 0)->name, other, name, other, name);
 	fputs(text.data, stdout);
 }
 

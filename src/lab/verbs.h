@@ -22,6 +22,8 @@ int lab_status(const struct lab_args *args, struct err *err);
 /* kill, pause, resume and start */
 int lab_control(const struct lab_args *args, struct err *err);
 
+int lab_route(const struct lab_args *args, struct err *err);
+
 /* Removes every trace of the lab, whatever state it is in. Needs no lock and no lab.json. */
 int lab_remove(const char *name, struct err *err);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "lab/draw.h"
 #include "lab/links.h"
 #include "lab/topology.h"
 
@@ -88,7 +89,7 @@ static void the_drawing_fits_80_columns(void **state)
 	size_t column = 0;
 
 	(void)state;
-	lab_draw(&lab, &text);
+	draw_lab(&lab, NULL, &text);
 	assert_non_null(strstr(text.data, "client-200"));
 	for (const char *c = text.data; *c; c++) {
 		column = *c == '\n' ? 0 : column + 1;
