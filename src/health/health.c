@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "health/look.h"
-#include "machine/netns.h"
+#include "base/netns.h"
 
 #include <errno.h>
 #include <string.h>

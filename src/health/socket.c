@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "machine/netns.h"
+#include "base/netns.h"
 
 #include <errno.h>
 #include <string.h>
