@@ -282,14 +282,17 @@ void catalog_remove_app(struct control *control, struct app *app)
 {
 	size_t at = app_position(control, app->record->name);
 
+	checks_stop_app(control, app->record->name);
 	control->app_count--;
 	memmove(&control->apps[at], &control->apps[at + 1],
 		(control->app_count - at) * sizeof(*control->apps));
 	app_free(app);
 }
 
-void app_set_release(struct app *app, struct release_record *release, struct app_config *config)
+void app_set_release(struct control *control, struct app *app, struct release_record *release,
+	struct app_config *config)
 {
+	checks_stop_app(control, app->record->name);
 	release_record_free(app->release);
 	config_free(app->config);
 	app->release = release;

@@ -30,6 +30,7 @@
 #include "control/host_net.h"
 #include "control/mirror.h"
 #include "fabric/fabric.h"
+#include "health/health.h"
 #include "machine/machine.h"
 #include "machine/sockets.h"
 #include "mesh/mesh.h"
@@ -93,9 +94,11 @@ struct machine {
 	bool has_finished; /* the program ended by itself, with success: until it is asked for */
 	bool must_retry;   /* could not be ended or removed: not again before the timer */
 	char *failure;	   /* why it is STATE_FAILED, a sentence */
-	json_t *settled;   /* memberships of its groups in which it has no former flows */
-	uint64_t former_since_ms;	 /* see formers.c */
-	uint64_t up_ms;			 /* since when it is looked at whether it is up */
+	struct health *health;			 /* on this host, started; or NULL */
+	const struct app_config *checked_config; /* what its checks are from */
+	json_t *settled;	  /* memberships of its groups in which it has no former flows */
+	uint64_t former_since_ms; /* see formers.c */
+	uint64_t up_ms;		  /* since when it is looked at whether it is up */
 	struct machine_sockets *sockets; /* for that */
 	uv_timer_t up_timer;
 	int pidfd;
@@ -212,7 +215,8 @@ void catalog_remove_app(struct control *control, struct app *app);
 int catalog_add_ip(struct control *control, struct ip_record *record); /* takes it over */
 void catalog_remove_ip(struct control *control, struct ip_record *record);
 /* Makes @release current; takes over both. */
-void app_set_release(struct app *app, struct release_record *release, struct app_config *config);
+void app_set_release(struct control *control, struct app *app, struct release_record *release,
+	struct app_config *config);
 
 /* sync.c */
 
@@ -257,6 +261,15 @@ void fleet_update(struct control *control);
 uint32_t fleet_region_rtt_us(const struct control *control, const char *region);
 /* The largest packet that a machine of this host sends. */
 unsigned int fleet_machine_mtu(const struct control *control);
+
+/* checks.c */
+
+/* Starts and ends checks as the machines' states and releases want it. */
+void checks_update(struct control *control);
+void checks_stop(struct machine *machine);
+/* Before a config of the app is freed. */
+void checks_stop_app(struct control *control, const char *app);
+json_t *view_checks(const struct control *control, const struct app *app);
 
 /* formers.c */
 

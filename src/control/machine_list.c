@@ -92,6 +92,7 @@ void machine_close(struct machine *machine)
 			(control->machine_count - at) * sizeof(*control->machines));
 	}
 	machine->is_gone = true;
+	checks_stop(machine);
 	/* One that is closed already to be made anew lets go in watch_closed(). */
 	if (machine->pidfd >= 0 && !uv_is_closing((uv_handle_t *)&machine->watch)) {
 		machine_unwatch(machine);

@@ -252,6 +252,7 @@ int serve_apply(struct control *control, struct err *err)
 	/* Not before everything that may be serving already was looked at. */
 	if (!control->is_ready)
 		return 0;
+	checks_update(control);
 	r = plan_build(&plan, control);
 	if (r < 0)
 		return err_errno(err, r, "cannot work out the services");

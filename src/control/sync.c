@@ -139,7 +139,7 @@ static int put_app(struct control *control, const char *name, const json_t *json
 		if (r < 0)
 			return r;
 	}
-	app_set_release(app, take_ptr(app->next_release), take_ptr(app->next_config));
+	app_set_release(control, app, take_ptr(app->next_release), take_ptr(app->next_config));
 	return 0;
 }
 
@@ -211,7 +211,7 @@ static int take_release(struct control *control, const json_t *json, struct err 
 	if (r < 0)
 		return r;
 	if (record->number == app->record->release) {
-		app_set_release(app, take_ptr(record), config);
+		app_set_release(control, app, take_ptr(record), config);
 		return 0;
 	}
 	release_record_free(app->next_release);
