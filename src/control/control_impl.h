@@ -124,12 +124,22 @@ struct waiter {
 struct rollout;
 struct follower;
 
+/* See index.c. */
+struct index {
+	struct machine **machines; /* by app, then id */
+	size_t machine_count;
+	struct ip_record **ips; /* by app, then address */
+	size_t ip_count;
+	bool is_old; /* machines or addresses came or went */
+};
+
 struct control {
 	uv_loop_t *loop;
 	struct store *store;
 	struct mirror *mirror;
 	int64_t revision; /* of the store, that memory is at */
 	uv_poll_t store_poll;
+	uv_timer_t settle_timer; /* acts once on several changes of the catalog */
 	struct fabric *fabric;
 	struct host_config config;
 	struct host_public public; /* name "": none was found */
@@ -163,6 +173,7 @@ struct control {
 	size_t ip_count;
 	struct machine **machines; /* by id */
 	size_t machine_count;
+	struct index *index;
 	struct rollout *rollouts;
 	struct waiter *waiters;
 	unsigned int adopting; /* machines that are STATE_UNKNOWN */
@@ -213,10 +224,20 @@ struct app *catalog_find_app(const struct control *control, const char *name);
 int catalog_add_app(struct control *control, struct app_record *record); /* takes it over */
 void catalog_remove_app(struct control *control, struct app *app);
 int catalog_add_ip(struct control *control, struct ip_record *record); /* takes it over */
+/* The record of the address; @app NULL: of any app. */
+struct ip_record *catalog_find_ip(
+	const struct control *control, const struct addr *addr, const char *app);
 void catalog_remove_ip(struct control *control, struct ip_record *record);
 /* Makes @release current; takes over both. */
 void app_set_release(struct control *control, struct app *app, struct release_record *release,
 	struct app_config *config);
+
+/* index.c */
+
+/* The app's; NULL with a count of 0 when out of memory. */
+struct machine **index_machines(const struct control *control, const char *app, size_t *count);
+struct ip_record **index_ips(const struct control *control, const char *app, size_t *count);
+void index_free(struct control *control);
 
 /* sync.c */
 
