@@ -10,6 +10,7 @@
 #   lab_says NODE PATTERN    whether the node's line of "wherry lab status" holds PATTERN
 #   lab_traces               what is on the machine of the lab: nothing after "wherry lab down"
 #   on NODE CMD...           runs CMD in the node
+#   host CMD... client CMD.. in host-1, in a fleet in edge-1; in client-1
 #   expect WHAT CMD...       fails the test unless CMD succeeds
 #   expect_exit N WHAT CMD.. fails the test unless CMD exits with N
 #   expect_text WANT HAVE    fails the test unless HAVE contains WANT
@@ -19,7 +20,7 @@
 #   image_on NODE NAME ...   puts it on one host: each has images of its own
 #   udp_toml APP IMAGE [PORT]  a fly.toml with one UDP service, to standard output
 #   ask ADDRESS PORT TEXT    sends a datagram from client-1, prints the answer
-#   run CMD...               runs CMD on the host; leaves $status, $out (both outputs)
+#   run CMD...               runs CMD as "host" does; leaves $status, $out (both outputs)
 #   pass                     the last line
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -30,6 +31,7 @@ export PATH="$build:$here/build:$PATH"
 export NO_COLOR=1
 work=$(mktemp -d "/tmp/wherry-$test_name.XXXXXX")
 cleanups=()
+main_host=host-1
 
 skip() {
 	echo "skipped: $*"
@@ -38,11 +40,13 @@ skip() {
 
 fail() {
 	echo "FAILED: $*" >&2
-	local log
+	local log lines
 	for log in "/var/lib/wherry-lab/$lab"/*/*.log; do
 		[ -f "$log" ] || continue
+		lines=15
+		[ "${log##*/}" = wherryd.log ] || lines=3
 		echo "--- the last lines of ${log#"/var/lib/wherry-lab/$lab/"}:" >&2
-		tail -n 15 "$log" | cut -c 1-600 >&2
+		tail -n $lines "$log" | cut -c 1-600 >&2
 	done
 	exit 1
 }
@@ -114,6 +118,7 @@ fleet_up() {
 	done
 	[ $# -gt 0 ] || set -- --edges 2 --workers 2 --clients 2 --regions a,b
 	make_lab "$@"
+	main_host=$(lab_hosts | head -n 1)
 }
 
 lab_traces() {
@@ -133,7 +138,7 @@ on() {
 	wherry lab exec --name "$lab" "$node" -- "$@"
 }
 
-host() { on host-1 "$@"; }
+host() { on "$main_host" "$@"; }
 client() { on client-1 "$@"; }
 
 expect() {
