@@ -166,12 +166,13 @@ static inline char *node_output(const struct node *node, const char *format, ...
 static inline void node_new(struct node *node, int number)
 {
 	char text[64], command[256];
+	static int serial;
 	int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	*node = (struct node){.number = number, .netns = netns_call(own, open_new_netns, NULL)};
 	close(own);
 	assert_true(node->netns >= 0);
-	snprintf(node->device, sizeof(node->device), "wtm%d-%d", getpid() % 100000, number);
+	snprintf(node->device, sizeof(node->device), "wtm%d-%d", getpid() % 100000, ++serial);
 	snprintf(node->key_path, sizeof(node->key_path), "%s/key%d", mesh_fixture_dir, number);
 	snprintf(command, sizeof(command),
 		"ip link del p%d 2>/dev/null; ip link add p%d type veth peer name eth0 netns "
@@ -294,7 +295,7 @@ static inline void node_free(struct node *node)
 
 	mesh_close(node->mesh);
 	check(netns_call(node->netns, call_remove, &call), &call.err);
-	close(node->netns);
 	snprintf(command, sizeof(command), "ip link del p%d", node->number);
 	assert_int_equal(system(command), 0);
+	close(node->netns);
 }
