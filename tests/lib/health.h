@@ -22,7 +22,7 @@
 #include "base/mem.h"
 #include "health/health.h"
 #include "health/socket.h"
-#include "machine/netns.h"
+#include "base/netns.h"
 #include "model/config.h"
 
 #define PRIMARY "172.16.7.2"
