@@ -41,7 +41,8 @@ static char *format_key(const char *format, ...)
 
 static void change_put(struct change *change, char *key, json_t *json)
 {
-	change_add(change, STORE_PUT, key, json ? json_dumps(json, JSON_COMPACT) : NULL);
+	change_add(change, STORE_PUT, key,
+		json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL);
 	json_decref(json);
 }
 
@@ -282,14 +283,17 @@ void catalog_remove_app(struct control *control, struct app *app)
 {
 	size_t at = app_position(control, app->record->name);
 
+	checks_stop_app(control, app->record->name);
 	control->app_count--;
 	memmove(&control->apps[at], &control->apps[at + 1],
 		(control->app_count - at) * sizeof(*control->apps));
 	app_free(app);
 }
 
-void app_set_release(struct app *app, struct release_record *release, struct app_config *config)
+void app_set_release(struct control *control, struct app *app, struct release_record *release,
+	struct app_config *config)
 {
+	checks_stop_app(control, app->record->name);
 	release_record_free(app->release);
 	config_free(app->config);
 	app->release = release;
@@ -298,19 +302,39 @@ void app_set_release(struct app *app, struct release_record *release, struct app
 
 /* Addresses */
 
-static int compare_ips(const struct ip_record *a, const struct ip_record *b)
+/* Where an address stands, or would; @app "": its first. */
+static size_t ip_position(const struct control *control, const struct addr *addr, const char *app)
 {
-	int order = addr_compare(&a->addr, &b->addr);
+	size_t low = 0, high = control->ip_count;
 
-	return order ? order : strcmp(a->app, b->app);
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = addr_compare(&control->ips[middle]->addr, addr);
+
+		if (order < 0 || (order == 0 && strcmp(control->ips[middle]->app, app) < 0))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct ip_record *catalog_find_ip(
+	const struct control *control, const struct addr *addr, const char *app)
+{
+	size_t at = ip_position(control, addr, app ? app : "");
+
+	if (at == control->ip_count || !addr_equal(&control->ips[at]->addr, addr) ||
+		(app && strcmp(control->ips[at]->app, app) != 0))
+		return NULL;
+	return control->ips[at];
 }
 
 int catalog_add_ip(struct control *control, struct ip_record *record)
 {
-	size_t at = 0;
+	size_t at = ip_position(control, &record->addr, record->app);
 
-	while (at < control->ip_count && compare_ips(control->ips[at], record) < 0)
-		at++;
+	control->index->is_old = true;
 	if (insert_pointer((void ***)&control->ips, &control->ip_count, at, record) < 0) {
 		ip_record_free(record);
 		return -ENOMEM;
@@ -320,14 +344,15 @@ int catalog_add_ip(struct control *control, struct ip_record *record)
 
 void catalog_remove_ip(struct control *control, struct ip_record *record)
 {
-	for (size_t at = 0; at < control->ip_count; at++)
-		if (control->ips[at] == record) {
-			control->ip_count--;
-			memmove(&control->ips[at], &control->ips[at + 1],
-				(control->ip_count - at) * sizeof(*control->ips));
-			ip_record_free(record);
-			return;
-		}
+	size_t at = ip_position(control, &record->addr, record->app);
+
+	if (at == control->ip_count || control->ips[at] != record)
+		return;
+	control->index->is_old = true;
+	control->ip_count--;
+	memmove(&control->ips[at], &control->ips[at + 1],
+		(control->ip_count - at) * sizeof(*control->ips));
+	ip_record_free(record);
 }
 
 void catalog_free(struct control *control)

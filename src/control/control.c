@@ -243,7 +243,9 @@ int control_new(struct control **out, uv_loop_t *loop, const struct control_opti
 	control->run_dir = strdup(options->run_dir);
 	control->bpf_dir = strdup(options->bpf_dir);
 	clock_stamp(control->started_at);
-	if (!control->config_path || !control->state_dir || !control->run_dir || !control->bpf_dir)
+	control->index = calloc(1, sizeof(*control->index));
+	if (!control->config_path || !control->state_dir || !control->run_dir ||
+		!control->bpf_dir || !control->index)
 		return err_errno(err, -ENOMEM, "cannot start");
 	uv_timer_init(loop, &control->adopt_timer);
 	control->adopt_timer.data = control;
@@ -264,6 +266,7 @@ void control_free(struct control *control)
 		return;
 	catalog_free(control);
 	hosts_free(control);
+	index_free(control);
 	mirror_free(control->mirror);
 	mesh_close(control->mesh);
 	fabric_close(control->fabric);

@@ -31,6 +31,7 @@
 #include "control/host_net.h"
 #include "control/mirror.h"
 #include "fabric/fabric.h"
+#include "health/health.h"
 #include "machine/machine.h"
 #include "machine/sockets.h"
 #include "mesh/mesh.h"
@@ -95,9 +96,11 @@ struct machine {
 	bool has_finished; /* the program ended by itself, with success: until it is asked for */
 	bool must_retry;   /* could not be ended or removed: not again before the timer */
 	char *failure;	   /* why it is STATE_FAILED, a sentence */
-	json_t *settled;   /* memberships of its groups in which it has no former flows */
-	uint64_t former_since_ms;	 /* see formers.c */
-	uint64_t up_ms;			 /* since when it is looked at whether it is up */
+	struct health *health;			 /* on this host, started; or NULL */
+	const struct app_config *checked_config; /* what its checks are from */
+	json_t *settled;	  /* memberships of its groups in which it has no former flows */
+	uint64_t former_since_ms; /* see formers.c */
+	uint64_t up_ms;		  /* since when it is looked at whether it is up */
 	struct machine_sockets *sockets; /* for that */
 	uv_timer_t up_timer;
 	int pidfd;
@@ -125,12 +128,22 @@ struct follower;
 struct failed_move;
 struct removal;
 
+/* See index.c. */
+struct index {
+	struct machine **machines; /* by app, then id */
+	size_t machine_count;
+	struct ip_record **ips; /* by app, then address */
+	size_t ip_count;
+	bool is_old; /* machines or addresses came or went */
+};
+
 struct control {
 	uv_loop_t *loop;
 	struct store *store;
 	struct mirror *mirror;
 	int64_t revision; /* of the store, that memory is at */
 	uv_poll_t store_poll;
+	uv_timer_t settle_timer; /* acts once on several changes of the catalog */
 	struct fabric *fabric;
 	struct host_config config;
 	struct host_public public; /* name "": none was found */
@@ -164,6 +177,7 @@ struct control {
 	size_t ip_count;
 	struct machine **machines; /* by id */
 	size_t machine_count;
+	struct index *index;
 	struct rollout *rollouts;
 	struct waiter *waiters;
 	struct failed_move *failed_moves; /* see drains.c */
@@ -216,9 +230,20 @@ struct app *catalog_find_app(const struct control *control, const char *name);
 int catalog_add_app(struct control *control, struct app_record *record); /* takes it over */
 void catalog_remove_app(struct control *control, struct app *app);
 int catalog_add_ip(struct control *control, struct ip_record *record); /* takes it over */
+/* The record of the address; @app NULL: of any app. */
+struct ip_record *catalog_find_ip(
+	const struct control *control, const struct addr *addr, const char *app);
 void catalog_remove_ip(struct control *control, struct ip_record *record);
 /* Makes @release current; takes over both. */
-void app_set_release(struct app *app, struct release_record *release, struct app_config *config);
+void app_set_release(struct control *control, struct app *app, struct release_record *release,
+	struct app_config *config);
+
+/* index.c */
+
+/* The app's; NULL with a count of 0 when out of memory. */
+struct machine **index_machines(const struct control *control, const char *app, size_t *count);
+struct ip_record **index_ips(const struct control *control, const char *app, size_t *count);
+void index_free(struct control *control);
 
 /* sync.c */
 
@@ -270,6 +295,15 @@ void fleet_update(struct control *control);
 uint32_t fleet_region_rtt_us(const struct control *control, const char *region);
 /* The largest packet that a machine of this host sends. */
 unsigned int fleet_machine_mtu(const struct control *control);
+
+/* checks.c */
+
+/* Starts and ends checks as the machines' states and releases want it. */
+void checks_update(struct control *control);
+void checks_stop(struct machine *machine);
+/* Before a config of the app is freed. */
+void checks_stop_app(struct control *control, const char *app);
+json_t *view_checks(const struct control *control, const struct app *app);
 
 /* formers.c */
 

@@ -114,6 +114,7 @@ static void set_state(struct machine *machine, enum machine_state state)
 	machine->state = state;
 	if (state != STATE_STARTED) {
 		machine->is_up = false;
+		checks_stop(machine);
 		machine_up_stop(machine);
 	}
 	if (state != STATE_FAILED) {

@@ -92,6 +92,8 @@ void machine_close(struct machine *machine)
 			(control->machine_count - at) * sizeof(*control->machines));
 	}
 	machine->is_gone = true;
+	control->index->is_old = true;
+	checks_stop(machine);
 	/* One that is closed already to be made anew lets go in watch_closed(). */
 	if (machine->pidfd >= 0 && !uv_is_closing((uv_handle_t *)&machine->watch)) {
 		machine_unwatch(machine);
@@ -135,6 +137,7 @@ int machine_add(struct control *control, struct machine_record *record, struct m
 	memmove(&bigger[at + 1], &bigger[at], (control->machine_count - at) * sizeof(*bigger));
 	bigger[at] = machine;
 	control->machine_count++;
+	control->index->is_old = true;
 	if (out)
 		*out = machine;
 	return 0;

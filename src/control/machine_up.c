@@ -52,6 +52,7 @@ static void look(uv_timer_t *timer)
 	machine->is_up = true;
 	machine->history.unbound_port = port;
 	machine_publish(machine);
+	serve(machine->control);
 	rollouts_machine_changed(machine->control);
 }
 

@@ -336,7 +336,8 @@ static void turn_over(struct rollout *rollout)
 		app->record = take_ptr(rollout->record);
 	}
 	if (rollout->release)
-		app_set_release(app, take_ptr(rollout->release), take_ptr(rollout->config));
+		app_set_release(
+			control, app, take_ptr(rollout->release), take_ptr(rollout->config));
 	if (serve_apply(control, &err) < 0)
 		api_stream_warning(rollout->stream, "%s", err.text);
 	rollout->phase = PHASE_LEAVING;

@@ -171,6 +171,14 @@ static void get_services(struct api_request *req, void *arg)
 		api_reply_json(req, 200, view_services(arg, app));
 }
 
+static void get_checks(struct api_request *req, void *arg)
+{
+	struct app *app = routes_app(arg, req);
+
+	if (app)
+		api_reply_json(req, 200, view_checks(arg, app));
+}
+
 static json_t *diagnostics_json(const struct diagnostics *diags)
 {
 	json_t *list = json_array();
@@ -418,6 +426,7 @@ const struct api_route control_routes[] = {
 	{"DELETE", "/v1/apps/:app", destroy_app},
 	{"GET", "/v1/apps/:app/config", get_config},
 	{"GET", "/v1/apps/:app/services", get_services},
+	{"GET", "/v1/apps/:app/checks", get_checks},
 	{"POST", "/v1/apps/:app/deploy", deploy},
 	{"POST", "/v1/apps/:app/scale", scale},
 	{"GET", "/v1/apps/:app/logs", routes_logs},

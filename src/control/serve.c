@@ -89,20 +89,19 @@ static size_t keep_nearest(const struct control *control, const char **ids, size
 static int find_machines(const struct control *control, const struct app *app,
 	const struct service *service, const char ***out, size_t *count)
 {
-	const char **ids = calloc(control->machine_count + 1, sizeof(*ids));
-	size_t ready = 0;
+	size_t machine_count, ready = 0;
+	struct machine **machines = index_machines(control, app->record->name, &machine_count);
+	const char **ids = calloc(machine_count + 1, sizeof(*ids));
 
 	if (!ids)
 		return -ENOMEM;
-	for (size_t i = 0; i < control->machine_count; i++)
-		if (is_member(control->machines[i], app, service) &&
-			takes_new_flows(control->machines[i]))
-			ids[ready++] = control->machines[i]->record->id;
-	for (size_t i = 0; i < control->machine_count && ready == 0; i++)
-		if (is_member(control->machines[i], app, service) &&
-			control->machines[i]->state == STATE_FAILED &&
-			control->machines[i]->record->wish == WISH_STARTED) {
-			ids[ready++] = control->machines[i]->record->id;
+	for (size_t i = 0; i < machine_count; i++)
+		if (is_member(machines[i], app, service) && takes_new_flows(machines[i]))
+			ids[ready++] = machines[i]->record->id;
+	for (size_t i = 0; i < machine_count && ready == 0; i++)
+		if (is_member(machines[i], app, service) && machines[i]->state == STATE_FAILED &&
+			machines[i]->record->wish == WISH_STARTED) {
+			ids[ready++] = machines[i]->record->id;
 			break;
 		}
 	*out = ids;
@@ -177,31 +176,15 @@ static int plan_service(
 	return 0;
 }
 
-/* The app's dedicated IPv4 addresses; the caller frees the array. */
-static const struct ip_record **find_dedicated(
-	const struct control *control, const struct app *app, size_t *count)
-{
-	const struct ip_record **ips = calloc(control->ip_count + 1, sizeof(*ips));
-
-	*count = 0;
-	for (size_t i = 0; ips && i < control->ip_count; i++)
-		if (control->ips[i]->type == IP_V4 &&
-			strcmp(control->ips[i]->app, app->record->name) == 0)
-			ips[(*count)++] = control->ips[i];
-	return ips;
-}
-
 static int plan_app(struct plan *plan, const struct control *control, const struct app *app)
 {
 	const size_t first_of_app = plan->group_count;
-	_free_ const struct ip_record **ips = NULL;
+	struct ip_record **ips;
 	size_t ip_count;
 
 	if (!app->config)
 		return 0;
-	ips = find_dedicated(control, app, &ip_count);
-	if (!ips)
-		return -ENOMEM;
+	ips = index_ips(control, app->record->name, &ip_count);
 	for (size_t s = 0; s < app->config->service_count; s++) {
 		const struct service *service = &app->config->services[s];
 		size_t group = 0;
@@ -211,14 +194,15 @@ static int plan_app(struct plan *plan, const struct control *control, const stru
 			continue; /* TCP goes through the proxy */
 		r = plan_group(plan, control, app, service, first_of_app, &group);
 		for (size_t i = 0; i < ip_count && r == 0; i++)
-			r = plan_service(plan, service, group, &ips[i]->addr);
+			if (ips[i]->type == IP_V4)
+				r = plan_service(plan, service, group, &ips[i]->addr);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int plan_build(struct plan *plan, const struct control *control)
+static int plan_build(struct plan *plan, struct control *control)
 {
 	plan->addrs = calloc(control->ip_count + 1, sizeof(*plan->addrs));
 	if (!plan->addrs)
@@ -252,6 +236,7 @@ int serve_apply(struct control *control, struct err *err)
 	/* Not before everything that may be serving already was looked at. */
 	if (!control->is_ready)
 		return 0;
+	checks_update(control);
 	r = plan_build(&plan, control);
 	if (r < 0)
 		return err_errno(err, r, "cannot work out the services");

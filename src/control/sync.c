@@ -144,7 +144,7 @@ static int put_app(struct control *control, const char *name, const json_t *json
 		if (r < 0)
 			return r;
 	}
-	app_set_release(app, take_ptr(app->next_release), take_ptr(app->next_config));
+	app_set_release(control, app, take_ptr(app->next_release), take_ptr(app->next_config));
 	return 0;
 }
 
@@ -166,11 +166,7 @@ static struct ip_record *find_ip(const struct control *control, const char *name
 		text, sizeof(text), "%.*s", (int)(slash ? slash - name : (long)strlen(name)), name);
 	if (addr_parse(text, &addr) < 0)
 		return NULL;
-	for (size_t i = 0; i < control->ip_count; i++)
-		if (addr_equal(&control->ips[i]->addr, &addr) &&
-			(!slash || strcmp(control->ips[i]->app, slash + 1) == 0))
-			return control->ips[i];
-	return NULL;
+	return catalog_find_ip(control, &addr, slash ? slash + 1 : NULL);
 }
 
 static int put_ip(struct control *control, const char *name, const json_t *json, struct err *err)
@@ -216,7 +212,7 @@ static int take_release(struct control *control, const json_t *json, struct err 
 	if (r < 0)
 		return r;
 	if (record->number == app->record->release) {
-		app_set_release(app, take_ptr(record), config);
+		app_set_release(control, app, take_ptr(record), config);
 		return 0;
 	}
 	release_record_free(app->next_release);
@@ -372,8 +368,10 @@ static void apply(struct control *control, const struct part *part, const char *
 }
 
 /* Memory is up to date: what follows from it is done. */
-static void settle(struct control *control)
+static void settle(uv_timer_t *timer)
 {
+	struct control *control = timer->data;
+
 	if (control->hosts_changed)
 		fleet_update(control);
 	serve(control);
@@ -506,7 +504,7 @@ static void changed(void *arg, int64_t revision, const struct store_event *event
 	if (!events) {
 		if (catalog_reload(control, &err) < 0)
 			log_error("catalog-not-read", "reason=\"%s\"", err.text);
-		settle(control);
+		uv_timer_start(&control->settle_timer, settle, 0, 0);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
@@ -521,7 +519,7 @@ static void changed(void *arg, int64_t revision, const struct store_event *event
 		}
 	control->revision = revision;
 	if (has_news)
-		settle(control);
+		uv_timer_start(&control->settle_timer, settle, 0, 0);
 }
 
 static void store_readable(uv_poll_t *poll, int status, int events)
@@ -548,6 +546,8 @@ int catalog_follow(struct control *control, struct err *err)
 
 	if (fd < 0)
 		return 0; /* nobody else writes */
+	uv_timer_init(control->loop, &control->settle_timer);
+	control->settle_timer.data = control;
 	store_watch(control->store, control->revision, changed, control);
 	if (uv_poll_init(control->loop, &control->store_poll, fd) < 0)
 		return err_set(err, -EIO, "cannot follow the catalog");
@@ -562,5 +562,6 @@ void catalog_unfollow(struct control *control)
 		return;
 	store_watch(control->store, 0, NULL, NULL);
 	uv_close((uv_handle_t *)&control->store_poll, NULL);
+	uv_close((uv_handle_t *)&control->settle_timer, NULL);
 	control->store_poll.data = NULL;
 }

@@ -181,7 +181,8 @@ json_t *view_machine(const struct machine *machine)
 	json_object_set_new(json, "exit_code",
 		history->has_exit_code ? json_integer(history->exit_code) : json_null());
 	json_object_set_new(json, "failure", text_or_null(machine->failure));
-	json_object_set_new(json, "checks", json_array());
+	json_object_set_new(
+		json, "checks", history->checks ? json_incref(history->checks) : json_array());
 	json_object_set_new(json, "sockets", machine_sockets(machine));
 	json_object_set_new(json, "events", machine_events(machine));
 	return json;

@@ -23,7 +23,9 @@
 /* A socket of libcurl's. */
 struct http_watch {
 	struct http *http;
+	curl_socket_t fd;
 	uv_poll_t poll;
+	int events;
 	struct http_watch *next;
 };
 
@@ -143,12 +145,14 @@ static void act(struct look *look, curl_socket_t fd, int events)
 static void on_event(uv_poll_t *poll, int status, int events)
 {
 	struct http_watch *watch = poll->data;
-	uv_os_fd_t fd;
 
-	if (uv_fileno((uv_handle_t *)poll, &fd) < 0)
-		return;
-	act(watch->http->look, fd,
-		(status < 0 ? CURL_CSELECT_ERR : 0) | (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
+	/* libuv stops at an error; libcurl finds it, and what came before it, by reading. */
+	if (status < 0) {
+		uv_poll_start(poll, watch->events, on_event);
+		events = UV_READABLE | UV_WRITABLE;
+	}
+	act(watch->http->look, watch->fd,
+		(events & UV_READABLE ? CURL_CSELECT_IN : 0) |
 			(events & UV_WRITABLE ? CURL_CSELECT_OUT : 0));
 }
 
@@ -168,6 +172,7 @@ static struct http_watch *add_watch(struct http *http, curl_socket_t fd)
 		return NULL;
 	}
 	watch->http = http;
+	watch->fd = fd;
 	watch->poll.data = watch;
 	watch->next = http->watches;
 	http->watches = watch;
@@ -189,11 +194,11 @@ static int curl_wants_socket(CURL *easy, curl_socket_t fd, int what, void *arg, 
 	if (!watch)
 		watch = add_watch(http, fd);
 	/* A socket that is not watched ends with the timeout. */
-	if (watch)
-		uv_poll_start(&watch->poll,
-			(what & CURL_POLL_IN ? UV_READABLE : 0) |
-				(what & CURL_POLL_OUT ? UV_WRITABLE : 0),
-			on_event);
+	if (watch) {
+		watch->events = (what & CURL_POLL_IN ? UV_READABLE : 0) |
+				(what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+		uv_poll_start(&watch->poll, watch->events, on_event);
+	}
 	return 0;
 }
 

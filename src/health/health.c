@@ -285,3 +285,14 @@ const struct health_result *health_results(const struct health *health, size_t *
 	*count = health ? health->count : 0;
 	return health ? health->results : NULL;
 }
+
+const char *health_status_name(enum health_status status)
+{
+	static const char *const names[] = {
+		[HEALTH_PASSING] = "passing",
+		[HEALTH_WARNING] = "warning",
+		[HEALTH_CRITICAL] = "critical",
+	};
+
+	return names[status];
+}

@@ -62,6 +62,9 @@ int health_start(struct health **out, uv_loop_t *loop, const struct app_config *
 /* Ends the checks; the memory goes when the loop has closed the handles. */
 void health_stop(struct health *health);
 
+/* "passing", "warning", "critical". */
+const char *health_status_name(enum health_status status);
+
 /* False when some check of a service is critical: [checks] inform, traffic ignores them. */
 bool health_is_healthy(const struct health *health);
 

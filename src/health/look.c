@@ -109,9 +109,10 @@ static void on_event(uv_poll_t *watch, int status, int events)
 {
 	struct look *look = watch->data;
 
-	/* What went wrong is in the socket: the read or write says it. */
-	(void)status;
 	(void)events;
+	/* What went wrong is in the socket and comes with the next call; libuv has stopped here. */
+	if (status < 0)
+		uv_poll_start(watch, look->events, on_event);
 	look->ready(look);
 }
 
@@ -123,6 +124,7 @@ bool look_watch(struct look *look, int events, void (*ready)(struct look *look))
 		health_hold(look->health);
 		look->watch.data = look;
 		look->ready = ready;
+		look->events = events;
 		r = uv_poll_start(&look->watch, events, on_event);
 	}
 	if (r < 0)

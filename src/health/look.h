@@ -50,9 +50,11 @@ struct look {
 
 	int fd; /* -1: none */
 	uv_poll_t watch;
+	int events; /* that are watched for */
 	void (*ready)(struct look *look);
-	const struct addr *to;	   /* udp: where the datagram went */
-	unsigned int answer_count; /* udp */
+	const struct addr *to;	     /* udp: where the datagram went */
+	unsigned int datagram_count; /* udp: that came back */
+	bool was_answered;	     /* udp: one of them from where it was to come from */
 	struct http *http;
 };
 

@@ -162,6 +162,20 @@ static int open_notify(
 	return take_fd(fd);
 }
 
+/* A variable that says the same as an option is an error to etcd. */
+static void clear_etcd_environment(void)
+{
+	for (char **variable = environ; *variable;) {
+		char name[256];
+
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(*variable, "="), *variable);
+		if (strncmp(name, "ETCD_", 5) == 0 && unsetenv(name) == 0)
+			variable = environ; /* what follows has moved */
+		else
+			variable++;
+	}
+}
+
 /* For a program that writes none itself; the process stays the same when it becomes the program. */
 static void write_pid_file(const char *program)
 {
@@ -200,8 +214,10 @@ static _Noreturn void become_daemon(
 	daemon_set_environment(lab->name, node->name);
 	snprintf(path, sizeof(path), "/run/wherry/%s.notify", program);
 	setenv("NOTIFY_SOCKET", path, 1);
-	if (is_etcd)
+	if (is_etcd) {
+		clear_etcd_environment();
 		write_pid_file(program);
+	}
 	daemon_own_dir(path);
 	strcat(path, "/");
 	strcat(path, program);

@@ -357,6 +357,8 @@ json_t *machine_state_to_json(const struct machine_state_record *record)
 		record->unbound_port, "events", events, "restarts", record->restarts, "exit_code",
 		record->has_exit_code ? json_integer(record->exit_code) : json_null());
 	set_text(json, "failure", record->failure);
+	if (json_array_size(record->checks))
+		json_object_set(json, "checks", record->checks);
 	return json;
 }
 
@@ -374,6 +376,8 @@ int machine_state_from_json(const json_t *json, struct machine_state_record *out
 	out->is_unhealthy = json_is_true(json_object_get(json, "unhealthy"));
 	out->unbound_port = get_uint(json, "unbound_port");
 	out->failure = copy_text(json, "failure");
+	if (json_is_array(json_object_get(json, "checks")))
+		out->checks = json_deep_copy(json_object_get(json, "checks"));
 	exit_code = json_object_get(json, "exit_code");
 	out->has_exit_code = json_is_integer(exit_code);
 	out->exit_code = (int)json_integer_value(exit_code);
@@ -397,6 +401,7 @@ void machine_state_clear(struct machine_state_record *record)
 	for (size_t i = 0; i < record->event_count; i++)
 		free(record->events[i].message);
 	free(record->failure);
+	json_decref(record->checks);
 	*record = (struct machine_state_record){};
 }
 

@@ -122,6 +122,7 @@ struct machine_state_record {
 	bool is_unhealthy; /* a check of it is critical */
 	unsigned int unbound_port; /* is_up for want of time: nobody listens there; 0: none */
 	char *failure;		   /* why it failed, a sentence, or NULL */
+	json_t *checks;		   /* what its health checks found, as the API shows it; or NULL */
 	struct machine_event events[MACHINE_EVENTS_MAX]; /* oldest first */
 	size_t event_count;
 	unsigned int restarts;

@@ -110,7 +110,6 @@ int etcd_exchange_init(struct etcd_exchange *x, const struct etcd_tls *tls)
 	ok &= curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
 	ok &= curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
 	ok &= curl_easy_setopt(curl, CURLOPT_HTTP09_ALLOWED, 0L) == CURLE_OK;
-	ok &= curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_LIMIT_MS) == CURLE_OK;
 	ok &= curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, x->error) == CURLE_OK;
 	ok &= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data) == CURLE_OK;
 	ok &= curl_easy_setopt(curl, CURLOPT_WRITEDATA, x) == CURLE_OK;
@@ -141,6 +140,8 @@ void etcd_exchange_set(
 	curl_easy_setopt(x->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->body.len);
 	curl_easy_setopt(x->curl, CURLOPT_POSTFIELDS, x->body.data ? x->body.data : "");
 	curl_easy_setopt(x->curl, CURLOPT_TIMEOUT_MS, limit_ms);
+	curl_easy_setopt(x->curl, CURLOPT_CONNECTTIMEOUT_MS,
+		x->connect_limit_ms ? x->connect_limit_ms : (long)CONNECT_LIMIT_MS);
 	x->endpoint = endpoint;
 	x->answer.len = 0;
 	x->is_too_large = false;

@@ -23,8 +23,9 @@ struct etcd_exchange {
 	const char *endpoint; /* of the request now; borrowed */
 	struct buf body, answer;
 	size_t answer_max_bytes;
-	bool is_too_large; /* the answer was */
-	int starts;	   /* how often the request went to the wire */
+	long connect_limit_ms; /* 0: a second */
+	bool is_too_large;     /* the answer was */
+	int starts;	       /* how often the request went to the wire */
 	char error[CURL_ERROR_SIZE];
 	/* The loop's: called when the exchange has ended, out of the loop's hands. */
 	void (*done)(struct etcd_exchange *exchange, CURLcode code);

@@ -169,7 +169,7 @@ int etcd_json_failure(const char *text, size_t len, struct etcd_failure *out)
 {
 	_cleanup_(json_decrefp) json_t *json = NULL;
 	const char *message;
-	int64_t code;
+	int64_t code = 0;
 
 	if (load(text, len, &json, NULL) < 0)
 		return -EPROTO;
@@ -182,11 +182,19 @@ int etcd_json_failure(const char *text, size_t len, struct etcd_failure *out)
 	return 0;
 }
 
+/* A page that is spoiled leaves nothing behind: another endpoint may be asked for it. */
+static int spoil_page(struct etcd_range_answer *out, size_t before, int code)
+{
+	while (out->entries.count > before)
+		store_entry_clear(&out->entries.items[--out->entries.count]);
+	return code;
+}
+
 static int add_page(const json_t *kvs, bool has_more, const char *prefix,
 	struct etcd_range_answer *out, struct err *err)
 {
 	_free_ char *last = NULL;
-	size_t last_len = 0;
+	size_t last_len = 0, before = out->entries.count;
 
 	for (size_t i = 0; i < json_array_size(kvs); i++) {
 		struct store_entry entry = {};
@@ -194,7 +202,7 @@ static int add_page(const json_t *kvs, bool has_more, const char *prefix,
 		int r = get_entry(json_array_get(kvs, i), prefix, &entry, &raw, &last_len, err);
 
 		if (r < 0)
-			return r;
+			return spoil_page(out, before, r);
 		free(last);
 		last = raw;
 		if (r == 0)

@@ -77,8 +77,7 @@ void etcd_loop_clear(struct etcd_loop *loop)
 
 void etcd_loop_add(struct etcd_loop *loop, struct etcd_exchange *exchange)
 {
-	exchange->is_running = true;
-	curl_multi_add_handle(loop->multi, exchange->curl);
+	exchange->is_running = curl_multi_add_handle(loop->multi, exchange->curl) == CURLM_OK;
 }
 
 void etcd_loop_remove(struct etcd_loop *loop, struct etcd_exchange *exchange)

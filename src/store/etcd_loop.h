@@ -21,7 +21,10 @@ struct etcd_loop {
 int etcd_loop_init(struct etcd_loop *loop);
 void etcd_loop_clear(struct etcd_loop *loop);
 
-/* Begins an exchange that is set; it ends by its done(), or by etcd_loop_remove(). */
+/*
+ * Begins an exchange that is set; it ends by its done(), or by etcd_loop_remove(). For want of
+ * memory it does not begin, and is not running: its owner tries again in its time.
+ */
 void etcd_loop_add(struct etcd_loop *loop, struct etcd_exchange *exchange);
 void etcd_loop_remove(struct etcd_loop *loop, struct etcd_exchange *exchange);
 

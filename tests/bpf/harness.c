@@ -174,6 +174,7 @@ void lab_machine_set(unsigned int n)
 	struct lab_machine *machine = &lab.machines[n];
 	struct fabric_machine wanted = {
 		.id = machine->id,
+		.app = n == 3 ? "other" : "lab",
 		.ifindex = machine->ifindex,
 		.netns_id = (int32_t)n,
 		.primary = addr_from_v4(htonl(machine->primary)),
@@ -200,13 +201,14 @@ int lab_apply(unsigned int many_mask)
 	const struct addr public = addr_from_v4(htonl(PUBLIC));
 	const struct addr other = addr_from_v4(htonl(PUBLIC_C));
 	const struct fabric_service services[] = {
-		{public, PROTOCOL_UDP, {PORT, PORT}, 0},
-		{public, PROTOCOL_UDP, {PORT_RANGE, PORT_RANGE + 100}, 0},
-		{public, PROTOCOL_UDP, {PORT_MANY, PORT_MANY}, 1},
-		{public, PROTOCOL_UDP, {PORT_NONE, PORT_NONE}, 2},
-		{other, PROTOCOL_UDP, {PORT_C, PORT_C}, 3},
+		{public, PROTOCOL_UDP, {PORT, PORT}, 0, false},
+		{public, PROTOCOL_UDP, {PORT_RANGE, PORT_RANGE + 100}, 0, false},
+		{public, PROTOCOL_UDP, {PORT_MANY, PORT_MANY}, 1, false},
+		{public, PROTOCOL_UDP, {PORT_NONE, PORT_NONE}, 2, false},
+		{other, PROTOCOL_UDP, {PORT_C, PORT_C}, 3, false},
 	};
-	const struct addr addrs[] = {public, other, addr_from_v4(htonl(PUBLIC_UNUSED))};
+	const struct fabric_address addrs[] = {
+		{public, "lab"}, {other, "other"}, {addr_from_v4(htonl(PUBLIC_UNUSED)), "unused"}};
 	struct err err = {};
 	int r;
 
@@ -229,7 +231,7 @@ int lab_reset(void **state)
 	if (fabric_apply(lab.fabric, NULL, 0, NULL, 0, NULL, 0, &err) < 0)
 		return -1;
 	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
-		if (lab.fabric->machines[i].ifindex &&
+		if (machine_is_known(lab.fabric, (uint16_t)i) &&
 			fabric_machine_remove(lab.fabric, lab.fabric->machines[i].id, &err) < 0)
 			return -1;
 	for (unsigned int n = 1; n <= MACHINES; n++)

@@ -3,7 +3,7 @@
 # wherryd holds nothing back: after rounds of deploys that succeed and fail, machines by hand, scaling,
 # crashes, followers that are cut off and requests that make no sense, it has as many descriptors,
 # threads and children as before and about the same memory, and the host has no links, namespaces or
-# containers more.
+# containers more. When the lab is down, nothing of it is there.
 . "$(dirname "$0")/../lib/e2e.sh"
 
 app=$(helper udp_app)
@@ -65,4 +65,12 @@ echo "descriptors, threads, children, links: $before; $grew KiB more"
 [ $grew -lt 2000 ] || grep -q __asan_init "$build/wherryd" || fail "wherryd grew by $grew KiB in a round"
 [ "$(host ls /var/lib/wherry/machines | wc -l)" = 1 ] || fail "directories of machines are left"
 [ "$(host cat /run/wherry/wherryd.pid)" = "$pid" ] || fail "wherryd died on the way"
+machines=$(machine_ids web)
+check_sanitizers || fail "wherryd had complaints"
+wherry lab down --name "$lab" >/dev/null
+[ -z "$(lab_traces)" ] || fail "the lab left $(lab_traces)"
+for id in $machines; do
+	[ ! -e "/run/netns/wherry-$id" ] || fail "the lab left the namespace of $id"
+	[ -z "$(podman ps --all --quiet --filter "name=wherry-$id")" ] || fail "the lab left the container of $id"
+done
 pass

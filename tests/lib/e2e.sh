@@ -4,16 +4,23 @@
 # own name, works on it with real programs, and leaves nothing behind, however it ends.
 #
 #   lab_up [CLIENTS]         a lab named after the test; lab_down is done by the trap
+#   fleet_up [OPTIONS]       the same with the options of "wherry lab up"; without: 2 edges, 2 workers,
+#                            2 clients, regions a and b
+#   lab_hosts                the names of its hosts
+#   lab_says NODE PATTERN    whether the node's line of "wherry lab status" holds PATTERN
+#   lab_traces               what is on the machine of the lab: nothing after "wherry lab down"
 #   on NODE CMD...           runs CMD in the node
+#   host CMD... client CMD.. in host-1, in a fleet in edge-1; in client-1
 #   expect WHAT CMD...       fails the test unless CMD succeeds
 #   expect_exit N WHAT CMD.. fails the test unless CMD exits with N
 #   expect_text WANT HAVE    fails the test unless HAVE contains WANT
 #   eventually S CMD...      tries CMD for S seconds, four times that on a busy machine
 #   helper NAME              compiles tests/lib/NAME.c (udp_app, udp_probe) and prints its path
-#   image NAME PROGRAM ARG.. an image FROM scratch with PROGRAM, prints its name
+#   image NAME PROGRAM ARG.. an image FROM scratch with PROGRAM, prints its name; in a fleet
+#   image_on NODE NAME ...   puts it on one host: each has images of its own
 #   udp_toml APP IMAGE [PORT]  a fly.toml with one UDP service, to standard output
 #   ask ADDRESS PORT TEXT    sends a datagram from client-1, prints the answer
-#   run CMD...               runs CMD on the host; leaves $status, $out (both outputs)
+#   run CMD...               runs CMD as "host" does; leaves $status, $out (both outputs)
 #   pass                     the last line
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -24,6 +31,7 @@ export PATH="$build:$here/build:$PATH"
 export NO_COLOR=1
 work=$(mktemp -d "/tmp/wherry-$test_name.XXXXXX")
 cleanups=()
+main_host=host-1
 
 skip() {
 	echo "skipped: $*"
@@ -32,10 +40,14 @@ skip() {
 
 fail() {
 	echo "FAILED: $*" >&2
-	if [ -f "/var/lib/wherry-lab/$lab/host-1/wherryd.log" ]; then
-		echo "--- the last lines of wherryd:" >&2
-		tail -n 15 "/var/lib/wherry-lab/$lab/host-1/wherryd.log" >&2
-	fi
+	local log lines
+	for log in "/var/lib/wherry-lab/$lab"/*/*.log; do
+		[ -f "$log" ] || continue
+		lines=15
+		[ "${log##*/}" = wherryd.log ] || lines=3
+		echo "--- the last lines of ${log#"/var/lib/wherry-lab/$lab/"}:" >&2
+		tail -n $lines "$log" | cut -c 1-600 >&2
+	done
 	exit 1
 }
 
@@ -44,18 +56,34 @@ at_exit() {
 	cleanups+=("$*")
 }
 
-# With sanitizers: ends the daemon as a service manager does, and fails when it had complaints.
+lab_hosts() {
+	local log
+	for log in "/var/lib/wherry-lab/$lab"/*/wherryd.log; do
+		[ -f "$log" ] && basename "$(dirname "$log")"
+	done
+}
+
+lab_says() {
+	wherry lab status --name "$lab" | grep "^ *$1 " | grep -e "$2" >/dev/null
+}
+
+# With sanitizers: ends the daemons as a service manager does, and fails when one had complaints.
 check_sanitizers() {
-	local log=/var/lib/wherry-lab/$lab/host-1/wherryd.log
-	[ -f "$log" ] && grep -q __asan_init "$build/wherryd" || return 0
-	kill "$(host cat /run/wherry/wherryd.pid 2>/dev/null)" 2>/dev/null
+	local node pid bad=0 words='AddressSanitizer\|LeakSanitizer\|runtime error:'
+	[ -n "$(lab_hosts)" ] && grep -q __asan_init "$build/wherryd" || return 0
+	for node in $(lab_hosts); do
+		pid=$(cat "/run/wherry-lab/$lab/$node.run/wherryd.pid" 2>/dev/null)
+		# One that was killed left a number that may be someone else's by now.
+		grep -z -q "^WHERRY_LAB=$lab$" "/proc/$pid/environ" 2>/dev/null && kill "$pid"
+	done
 	for ((i = 0; i < 50; i++)); do
 		wherry lab status --name "$lab" | grep 'wherryd running' >/dev/null || break
 		sleep 0.1
 	done
-	! grep -q 'AddressSanitizer\|LeakSanitizer\|runtime error:' "$log" && return 0
-	grep -A 30 'AddressSanitizer\|LeakSanitizer\|runtime error:' "$log"
-	return 1
+	for node in $(lab_hosts); do
+		grep -A 30 "$words" "/var/lib/wherry-lab/$lab/$node/wherryd.log" && bad=1
+	done
+	return $bad
 }
 
 finish() {
@@ -73,11 +101,35 @@ trap 'exit 1' INT TERM HUP
 
 [ "$(id -u)" = 0 ] || skip "needs root"
 
-lab_up() {
+make_lab() {
 	wherry lab down --name "$lab" >/dev/null 2>&1
-	at_exit "wherry lab down --name '$lab' >/dev/null"
-	wherry lab up --name "$lab" --clients "${1:-1}" >"$work/lab-up.log" 2>&1 ||
+	# A test may have taken it down itself.
+	at_exit "[ ! -e '/run/wherry-lab/$lab' ] || wherry lab down --name '$lab' >/dev/null"
+	wherry lab up --name "$lab" "$@" >"$work/lab-up.log" 2>&1 ||
 		fail "the lab does not come up: $(tail -n 3 "$work/lab-up.log")"
+}
+
+lab_up() { make_lab --clients "${1:-1}"; }
+
+fleet_up() {
+	local program
+	for program in etcd wireguard-go; do
+		command -v $program >/dev/null || skip "$program is not installed"
+	done
+	[ $# -gt 0 ] || set -- --edges 2 --workers 2 --clients 2 --regions a,b
+	make_lab "$@"
+	main_host=$(lab_hosts | head -n 1)
+}
+
+lab_traces() {
+	local proc
+	findmnt -rno TARGET,FSTYPE | grep -F "/$lab/"
+	ip -br link | awk '{print $1}' | grep -E '^(client-|host-|edge-|worker-|store|clients|hosts)'
+	ls -d "/run/wherry-lab/$lab" "/var/lib/wherry-lab/$lab" 2>/dev/null
+	for proc in /proc/[0-9]*; do
+		grep -z -a -q "^WHERRY_LAB=$lab$" "$proc/environ" && echo "process ${proc#/proc/}"
+	done 2>/dev/null
+	true
 }
 
 on() {
@@ -86,7 +138,7 @@ on() {
 	wherry lab exec --name "$lab" "$node" -- "$@"
 }
 
-host() { on host-1 "$@"; }
+host() { on "$main_host" "$@"; }
 client() { on client-1 "$@"; }
 
 expect() {
@@ -137,8 +189,12 @@ helper() {
 	echo "$program"
 }
 
-image() {
-	local name=localhost/wherry-test/$lab-$1 dir=$work/image-$1
+image() { build_image "" "$@"; }
+image_on() { build_image "$@"; }
+
+build_image() { # NODE or nothing, NAME, PROGRAM, ARG...
+	local name=localhost/wherry-test/$lab-$2 dir=$work/image-$2 in=${1:+on $1}
+	shift
 	mkdir -p "$dir"
 	cp "$2" "$dir/program"
 	shift 2
@@ -153,7 +209,7 @@ image() {
 		printf ']\n'
 	} >"$dir/Dockerfile"
 	# Without layers: those of tests side by side would be the same, and go with the first.
-	podman build --isolation chroot --layers=false --quiet --tag "$name" "$dir" >"$work/build.log" 2>&1 ||
+	$in podman build --isolation chroot --layers=false --quiet --tag "$name" "$dir" >"$work/build.log" 2>&1 ||
 		fail "cannot build $name: $(tail -n 3 "$work/build.log")"
 	echo "$name"
 }
@@ -197,13 +253,15 @@ run_exit() {
 
 machine_ids() { host wherry machine list -a "$1" -q; }
 
-# Whether nothing is left of the machines on the host: /run/netns and podman know those of all labs.
+# Whether nothing is left of the machines on the lab's hosts; /run/netns knows those of all labs.
 gone() {
-	local id
+	local id node
 	for id in "$@"; do
 		[ ! -e "/run/netns/wherry-$id" ] || return 1
-		[ -z "$(podman ps --all --quiet --filter "name=wherry-$id")" ] || return 1
-		! host test -e "/var/lib/wherry/machines/$id" || return 1
+		for node in $(lab_hosts); do
+			[ -z "$(on "$node" podman ps --all --quiet --filter "name=wherry-$id")" ] || return 1
+			! on "$node" test -e "/var/lib/wherry/machines/$id" || return 1
+		done
 	done
 }
 

@@ -130,8 +130,122 @@ static void control_takes_a_node_and_maybe_a_program(void **state)
 	assert_string_equal(args.name, "x");
 	assert_null(args.program);
 	assert_int_equal(parse("resume a b c", &args, &err), -EINVAL);
-	assert_int_equal(parse("start host-1", &args, &err), -EINVAL);
-	assert_non_null(strstr(err.text, "program"));
+	assert_int_equal(parse("start host-1", &args, &err), 0);
+	assert_null(args.program);
+}
+
+static void a_lab_of_one_host_has_sqlite_and_no_underlay(void **state)
+{
+	static const char *const lines[] = {"up", "up --hosts 1", "up --store sqlite"};
+	struct lab_args args;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		assert_int_equal(parse(lines[i], &args, &err), 0);
+		assert_int_equal(args.hosts, 1);
+		assert_int_equal(args.edges + args.workers, 0);
+		assert_int_equal(args.store, LAB_SQLITE);
+		assert_int_equal(args.underlay, LAB_NO_UNDERLAY);
+		assert_null(args.regions);
+	}
+	assert_int_equal(parse("up --store etcd", &args, &err), 0);
+	assert_int_equal(args.store, LAB_ETCD);
+	assert_int_equal(args.underlay, LAB_NO_UNDERLAY);
+}
+
+static void a_fleet_has_etcd_and_wireguard(void **state)
+{
+	struct lab_args args;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(parse("up --edges 2 --workers=3 --clients 4", &args, &err), 0);
+	assert_int_equal(args.edges, 2);
+	assert_int_equal(args.workers, 3);
+	assert_int_equal(args.hosts, 0);
+	assert_int_equal(args.store, LAB_ETCD);
+	assert_int_equal(args.underlay, LAB_WIREGUARD);
+	assert_int_equal(parse("up --hosts 2 --underlay plain", &args, &err), 0);
+	assert_int_equal(args.hosts, 2);
+	assert_int_equal(args.underlay, LAB_PLAIN);
+	/* one of each is the least, and said by one of the two */
+	assert_int_equal(parse("up --workers 2", &args, &err), 0);
+	assert_int_equal(args.edges, 1);
+	assert_int_equal(parse("up --edges 1 --underlay wireguard", &args, &err), 0);
+	assert_int_equal(args.workers, 1);
+	assert_int_equal(args.hosts, 0);
+}
+
+static void plans_that_contradict_themselves_are_refused(void **state)
+{
+	static const struct {
+		const char *line, *word;
+	} plans[] = {
+		{"up --edges 1 --workers 1 --store sqlite", "sqlite"},
+		{"up --store sqlite --hosts 2", "sqlite"},
+		{"up --hosts 2 --edges 1", "--hosts"},
+		{"up --hosts 2 --workers 1", "--hosts"},
+		{"up --underlay plain", "--underlay"},
+		{"up --edges 0 --workers 2", "--edges"},
+		{"up --edges 41", "--edges"},
+		{"up --hosts 41", "--hosts"},
+		{"up --workers 201", "--workers"},
+		{"up --hosts 2 --store mysql", "--store"},
+		{"up --hosts 2 --store", "--store"},
+		{"up --hosts 2 --underlay gre", "--underlay"},
+		{"up --hosts 2 --regions", "--regions"},
+		{"up --hosts 2 --regions=", "--regions"},
+		{"up --hosts 2 --regions a,,b", "--regions"},
+		{"up --hosts 2 --regions a,b,", "--regions"},
+		{"up --hosts 2 --regions A", "--regions"},
+		{"up --hosts 2 --regions -a", "--regions"},
+		{"up --hosts 2 --regions a-,b", "--regions"},
+		{"up --hosts 2 --regions a/b", "--regions"},
+		{"up --hosts 2 --regions twelveletter", "--regions"},
+		{"status --edges 2", "--edges"},
+	};
+	struct lab_args args;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
+		assert_int_equal(parse(plans[i].line, &args, &err), -EINVAL);
+		assert_non_null(strstr(err.text, plans[i].word));
+	}
+}
+
+static void regions_come_by_turns(void **state)
+{
+	char region[LAB_REGION_MAX + 1];
+	struct lab_args args;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(parse("up --hosts 2 --regions eu-central1,b,c3", &args, &err), 0);
+	assert_string_equal(lab_region_pick(args.regions, 0, region), "eu-central1");
+	assert_string_equal(lab_region_pick(args.regions, 1, region), "b");
+	assert_string_equal(lab_region_pick(args.regions, 2, region), "c3");
+	assert_string_equal(lab_region_pick(args.regions, 3, region), "eu-central1");
+	assert_string_equal(lab_region_pick(NULL, 5, region), "local");
+}
+
+static void route_takes_a_client_and_an_edge(void **state)
+{
+	struct lab_args args;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(parse("route --name x client-1 edge-2", &args, &err), 0);
+	assert_int_equal(args.verb, LAB_ROUTE);
+	assert_string_equal(args.node, "client-1");
+	assert_string_equal(args.edge, "edge-2");
+	assert_null(args.program);
+	assert_int_equal(parse("route client-1", &args, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "edge"));
+	assert_int_equal(parse("route", &args, &err), -EINVAL);
+	assert_int_equal(parse("route client-1 ../x", &args, &err), -EINVAL);
+	assert_int_equal(parse("route client-1 edge-1 edge-2", &args, &err), -EINVAL);
 }
 
 static void names_cannot_lead_out_of_the_labs_directory(void **state)
@@ -190,6 +304,11 @@ int main(void)
 		cmocka_unit_test(exec_needs_no_dashes),
 		cmocka_unit_test(exec_without_a_command_is_refused),
 		cmocka_unit_test(control_takes_a_node_and_maybe_a_program),
+		cmocka_unit_test(a_lab_of_one_host_has_sqlite_and_no_underlay),
+		cmocka_unit_test(a_fleet_has_etcd_and_wireguard),
+		cmocka_unit_test(plans_that_contradict_themselves_are_refused),
+		cmocka_unit_test(regions_come_by_turns),
+		cmocka_unit_test(route_takes_a_client_and_an_edge),
 		cmocka_unit_test(names_cannot_lead_out_of_the_labs_directory),
 		cmocka_unit_test(unknown_words_are_named_in_the_sentence),
 		cmocka_unit_test(help_wins_over_what_is_missing),
