@@ -13,7 +13,7 @@ int wherry_unwrap(struct __sk_buff *skb)
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) || parse_packet(skb, &packet) != PACKET_MESH)
 		return TCX_NEXT;
-	return from_mesh(skb, l2_len != 0);
+	return from_mesh(skb);
 }
 
 const char LICENSE[] SEC("license") = "GPL";

@@ -288,8 +288,8 @@ static __always_inline int to_client(struct __sk_buff *skb, enum packet_kind kin
 	return leave_to_client(skb, kind, packet);
 }
 
-/* @is_shared: the device has other traffic, too, which is nobody's business here. */
-static __always_inline int from_mesh(struct __sk_buff *skb, bool is_shared)
+/* The caller has seen that it is encapsulated. */
+static __always_inline int from_mesh(struct __sk_buff *skb)
 {
 	struct packet packet = {.ifindex = load_once(skb->ifindex)};
 	struct arrival arrival = {};
@@ -298,7 +298,8 @@ static __always_inline int from_mesh(struct __sk_buff *skb, bool is_shared)
 	arrival.mesh = find_mesh();
 	if (!arrival.mesh)
 		return TCX_NEXT;
-	if (is_shared && arrival.outside.to != arrival.mesh->addr &&
+	/* With underlay plain others may use these protocols on the same device. */
+	if (arrival.mesh->is_ethernet && arrival.outside.to != arrival.mesh->addr &&
 		!bpf_map_lookup_elem(&wherry_endpoints, &arrival.outside.to) &&
 		!bpf_map_lookup_elem(&wherry_hosts, &arrival.outside.from))
 		return TCX_NEXT;

@@ -49,6 +49,7 @@ struct host {
 	json_t *measured;	 /* its round trips to the others, as host-probes/ID; or NULL */
 	struct probe probe;	 /* ours to it */
 	uint64_t down_since_ms;	 /* see drains.c; 0: it is not down */
+	uint32_t steady_rtt_us;	 /* of it, for choices: follows large changes only; 0: none yet */
 };
 
 struct app {
