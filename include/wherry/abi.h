@@ -131,6 +131,15 @@ struct wherry_stale_key {
 };
 _Static_assert(sizeof(struct wherry_stale_key) == 8, "hash key without holes");
 
+/*
+ * Ethernet address of the resizer's ends of its two links: 02:77:72:00:00:01. Packets are sent
+ * there without asking for it.
+ */
+#define RESIZER_MAC                                                                                \
+	{                                                                                          \
+		0x02, 0x77, 0x72, 0x00, 0x00, 0x01                                                 \
+	}
+
 /* What encapsulation adds: RFC 2004 with the source present; RFC 2003. */
 #define WHERRY_MINIMAL_BYTES 12
 #define WHERRY_IPIP_BYTES    20
