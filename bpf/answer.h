@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * From a machine to a client: recognise an answer by its flow, put the public address in place of
- * the machine's, send it out by where the client came in. What leaves the service address leaves
- * the host from the public address, flow or not; everything else is the machine's own traffic.
+ * the machine's, send it out by where the client came in: an interface of this host, or the edge
+ * that sent it over the mesh. What leaves the service address leaves from the public address, flow
+ * or not, by the nearest edge; everything else is the machine's own traffic.
  */
 #pragma once
 
@@ -16,38 +17,113 @@ struct way_out {
 	__be32 public_addr;
 	__u32 ifindex;
 	enum wherry_via via;
+	/* WHERRY_VIA_MESH, once the edge is found: */
+	struct wherry_mesh *mesh;
+	__be32 service; /* the machine's */
+	__be32 edge;	/* 0: the nearest */
 };
+
+/* True when what machines send first leaves by another host, the nearest edge. */
+static __always_inline bool leaves_by_mesh(const struct wherry_mesh *mesh)
+{
+	return mesh && mesh->nearest_edge && mesh->nearest_edge != mesh->addr;
+}
+
+/* True when the service that the packet is for would have this host's machine serve it. */
+static __always_inline bool is_served_here(const struct packet *packet)
+{
+	struct wherry_service *service = find_service(packet->daddr, IPPROTO_UDP, packet->dport);
+	struct wherry_machine *machine;
+	struct wherry_slot slot;
+
+	if (!service)
+		return false;
+	slot = find_slot(service, packet->saddr, packet->daddr, packet->sport, packet->dport);
+	machine = find_machine(slot.machine);
+	return machine && !machine->host;
+}
+
+/* Addresses of the machine's own link, the host's end among them: a /29. */
+static __always_inline bool is_on_link(const struct wherry_machine *machine, __be32 addr)
+{
+	return !((machine->primary ^ addr) & bpf_htonl(~7U));
+}
 
 /*
  * Where the host's routes lead. False: nowhere by which a public address could leave. That includes
  * the private addresses of other machines: whether those may be reached is for the host's rules,
- * which redirected packets do not meet.
+ * which redirected packets do not meet. A worker need not have a route to clients.
  */
-static __always_inline bool find_route(
-	struct __sk_buff *skb, __be32 saddr, const struct packet *packet, struct way_out *out)
+static __always_inline bool find_route(struct __sk_buff *skb, const struct wherry_machine *machine,
+	const struct packet *packet, struct way_out *out)
 {
+	struct wherry_mesh *mesh = find_mesh();
+	const bool by_mesh = leaves_by_mesh(mesh);
+
 	out->ifindex = packet->ifindex;
-	switch (find_place(skb, saddr, packet->daddr, &out->ifindex)) {
+	switch (find_place(skb, machine->public_addr, packet->daddr, &out->ifindex)) {
 	case PLACE_PUBLIC:
-		out->via = WHERRY_VIA_FABRIC;
+		out->via = by_mesh && !is_served_here(packet) ? WHERRY_VIA_MESH : WHERRY_VIA_FABRIC;
 		return true;
 	case PLACE_OUTSIDE:
-		out->via = WHERRY_VIA_NEIGHBOUR;
+		if (mesh && (bpf_map_lookup_elem(&wherry_endpoints, &packet->daddr) ||
+				    (!mesh->is_ethernet && out->ifindex == mesh->ifindex)))
+			return false;
+		out->via = by_mesh ? WHERRY_VIA_MESH : WHERRY_VIA_NEIGHBOUR;
 		return true;
 	case PLACE_HOST:
-		out->via = WHERRY_VIA_STACK;
+		/* Also said of what has no route. */
+		if (by_mesh && (is_on_link(machine, packet->daddr) || !is_unicast(packet->daddr)))
+			return false;
+		out->via = by_mesh ? WHERRY_VIA_MESH : WHERRY_VIA_STACK;
 		return true;
 	default:
 		return false;
 	}
 }
 
-/* Remembers what a machine sent first, so that the answer finds back where no service would. */
-static __always_inline void learn_outflow(
-	struct wherry_machine *machine, __u32 index, const struct packet *packet)
+/*
+ * Completes a way over the mesh: by the edge that is known, as long as it is one; else by the
+ * nearest, which may be this host. False: there is none.
+ */
+static __always_inline bool find_edge(
+	struct __sk_buff *skb, const struct packet *packet, struct way_out *out)
 {
+	struct wherry_host *host;
+
+	if (likely(out->via != WHERRY_VIA_MESH))
+		return true;
+	out->mesh = find_mesh();
+	if (!out->mesh)
+		return false;
+	host = bpf_map_lookup_elem(&wherry_hosts, &out->edge);
+	if (unlikely(!host || !(host->roles & WHERRY_HOST_EDGE)))
+		out->edge = out->mesh->nearest_edge;
+	if (out->edge != out->mesh->addr)
+		return out->edge;
+	out->via = WHERRY_VIA_NEIGHBOUR;
+	out->mesh = NULL;
+	out->flow = NULL; /* its next hop is none of this host's */
+	out->ifindex = packet->ifindex;
+	return find_place(skb, out->public_addr, packet->daddr, &out->ifindex) == PLACE_OUTSIDE;
+}
+
+static __always_inline bool is_too_large(
+	struct __sk_buff *skb, const struct packet *packet, const struct way_out *out)
+{
+	return out->mesh && mesh_bytes(skb, packet) > out->mesh->mtu_bytes;
+}
+
+/*
+ * Remembers what a machine sent first, so that the answer finds back where no service would lead
+ * it. A service at that port is marked: only then does it ask.
+ */
+static __always_inline void learn_outflow(struct wherry_machine *machine, __u32 index,
+	__be32 public_addr, const struct packet *packet)
+{
+	struct wherry_service *service = find_service(public_addr, IPPROTO_UDP, packet->sport);
 	struct wherry_outflow_key key = {
-		.public_addr = machine->public_addr,
+		.public_addr = public_addr,
 		.remote = packet->daddr,
 		.port = packet->sport,
 		.remote_port = packet->dport,
@@ -58,6 +134,8 @@ static __always_inline void learn_outflow(
 
 	if (!known || known->machine != index || known->flow_tag != outflow.flow_tag)
 		bpf_map_update_elem(&wherry_outflows, &key, &outflow, BPF_ANY);
+	if (service && !(service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
+		__sync_fetch_and_or(&service->flags, WHERRY_SERVICE_HAS_OUTFLOWS);
 }
 
 /* False: not an answer. @client and the ports are the flow's, whoever the packet is from. */
@@ -78,6 +156,7 @@ static __always_inline bool find_answer(struct wherry_machine *machine, __be32 c
 	out->public_addr = flow->public_addr;
 	out->ifindex = flow->ifindex;
 	out->via = flow->via;
+	out->edge = flow->edge;
 	return true;
 }
 
@@ -150,17 +229,26 @@ static __always_inline int send_out(struct __sk_buff *skb, enum packet_kind kind
 		return send_to_next_hop(skb, packet, out);
 	case WHERRY_VIA_STACK:
 		return leave(WHERRY_TO_HOST);
+	case WHERRY_VIA_MESH:
+		if (!out->mesh)
+			return drop(WHERRY_NO_EDGE);
+		return encapsulate(skb, packet, out->mesh, out->service, out->edge);
 	default:
 		return is_public(packet->daddr) ? deliver(skb, kind, packet, WHERRY_VIA_FABRIC)
 						: return_to_machine(skb, out->ifindex);
 	}
 }
 
-/* A machine's own packet: to a public address of ours it goes as any client's would. */
+/*
+ * A machine's own packet: to a public address of ours it goes as any client's would. Where that is
+ * by another host, its source must be one that clients have: NAT gives it one.
+ */
 static __always_inline int own_traffic(
 	struct __sk_buff *skb, enum packet_kind kind, const struct packet *packet)
 {
-	if (unlikely(is_public(packet->daddr)))
+	if (unlikely(is_public(packet->daddr)) &&
+		(!leaves_by_mesh(find_mesh()) || (kind == PACKET_UDP && is_served_here(packet)) ||
+			(kind == PACKET_UDP_LATER && find_fragment(packet))))
 		return deliver(skb, kind, packet, WHERRY_VIA_FABRIC);
 	return leave(WHERRY_OWN_TRAFFIC);
 }
@@ -168,22 +256,27 @@ static __always_inline int own_traffic(
 static __always_inline int answer_udp(
 	struct __sk_buff *skb, struct packet *packet, struct wherry_machine *machine, __u32 index)
 {
-	struct way_out out = {};
+	struct way_out out = {.service = machine->service};
 
 	if (!find_answer(machine, packet->daddr, packet->dport, packet->sport, &out)) {
 		if (packet->saddr != machine->service || !machine->public_addr ||
-			!find_route(skb, machine->public_addr, packet, &out))
+			!find_route(skb, machine, packet, &out))
 			return own_traffic(skb, PACKET_UDP, packet);
 		out.public_addr = machine->public_addr;
-		learn_outflow(machine, index, packet);
+		learn_outflow(machine, index, out.public_addr, packet);
 	}
+	if (!find_edge(skb, packet, &out))
+		return drop(WHERRY_NO_EDGE);
 	if (unlikely(packet->more_fragments))
 		remember_fragment(packet, (struct wherry_fragment){
 						  .addr = out.public_addr,
 						  .machine = index,
 						  .ifindex = out.ifindex,
 						  .via = out.via,
+						  .edge = out.edge,
 					  });
+	if (unlikely(is_too_large(skb, packet, &out)))
+		return send_to_resizer(skb, packet, out.mesh);
 	if (rewrite_udp(
 		    skb, packet, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
@@ -193,10 +286,10 @@ static __always_inline int answer_udp(
 }
 
 static __always_inline int answer_udp_later(
-	struct __sk_buff *skb, struct packet *packet, __u32 index)
+	struct __sk_buff *skb, struct packet *packet, struct wherry_machine *machine, __u32 index)
 {
 	struct wherry_fragment *fragment = find_fragment(packet);
-	struct way_out out = {};
+	struct way_out out = {.service = machine->service};
 
 	/*
 	 * Nothing left by the first one: it was the machine's own traffic. Another machine's index:
@@ -207,6 +300,11 @@ static __always_inline int answer_udp_later(
 	out.public_addr = fragment->addr;
 	out.ifindex = fragment->ifindex;
 	out.via = fragment->via;
+	out.edge = fragment->edge;
+	if (!find_edge(skb, packet, &out))
+		return drop(WHERRY_NO_EDGE);
+	if (unlikely(is_too_large(skb, packet, &out)))
+		return send_to_resizer(skb, packet, out.mesh);
 	if (rewrite_ip(skb, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
 	packet->saddr = out.public_addr;
@@ -218,13 +316,17 @@ static __always_inline int answer_udp_later(
 static __always_inline int answer_icmp(
 	struct __sk_buff *skb, struct packet *packet, struct wherry_machine *machine, __u32 index)
 {
-	struct way_out out = {};
+	struct way_out out = {.service = machine->service};
 
 	if (!find_answer(machine, packet->quoted_saddr, packet->quoted_sport, packet->quoted_dport,
 		    &out))
 		return own_traffic(skb, PACKET_ICMP_ERROR, packet);
 	if (packet->daddr != packet->quoted_saddr)
 		out.flow = NULL; /* not to the client: its next hop is another's */
+	if (!find_edge(skb, packet, &out))
+		return drop(WHERRY_NO_EDGE);
+	if (unlikely(is_too_large(skb, packet, &out)))
+		return send_to_resizer(skb, packet, out.mesh);
 	if (rewrite_quoted(skb, packet, offsetof(struct iphdr, daddr), packet->quoted_daddr,
 		    out.public_addr) < 0 ||
 		rewrite_ip(skb, offsetof(struct iphdr, saddr), packet->saddr, out.public_addr) < 0)
@@ -233,4 +335,22 @@ static __always_inline int answer_icmp(
 	packet->quoted_daddr = out.public_addr;
 	count_tx(index, skb->len - l2_len);
 	return send_out(skb, PACKET_ICMP_ERROR, packet, &out);
+}
+
+/* What @machine sent. */
+static __always_inline int answer(struct __sk_buff *skb, enum packet_kind kind,
+	struct packet *packet, struct wherry_machine *machine, __u32 index)
+{
+	switch (kind) {
+	case PACKET_UDP:
+		return answer_udp(skb, packet, machine, index);
+	case PACKET_UDP_LATER:
+		return answer_udp_later(skb, packet, machine, index);
+	case PACKET_ICMP_ERROR:
+		return answer_icmp(skb, packet, machine, index);
+	case PACKET_MALFORMED:
+		return drop(WHERRY_MALFORMED);
+	default:
+		return leave(WHERRY_OWN_TRAFFIC);
+	}
 }

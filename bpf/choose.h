@@ -8,33 +8,6 @@
 
 #include "maps.h"
 
-#define JHASH_INITVAL 0xdeadbeef
-
-static __always_inline __u32 rol32(__u32 word, __u32 shift)
-{
-	return (word << shift) | (word >> (32 - shift));
-}
-
-/*
- * Bob Jenkins' lookup3 final mix over three words. Our own, because the kernel's flow hash has a
- * key per host and two hosts would disagree.
- */
-static __always_inline __u32 hash_flow(__be32 client, __be32 addr, __be16 client_port, __be16 port)
-{
-	__u32 a = JHASH_INITVAL + client;
-	__u32 b = JHASH_INITVAL + addr;
-	__u32 c = JHASH_INITVAL + ((__u32)client_port << 16 | port);
-
-	c ^= b, c -= rol32(b, 14);
-	a ^= c, a -= rol32(c, 11);
-	b ^= a, b -= rol32(a, 25);
-	c ^= b, c -= rol32(b, 16);
-	a ^= c, a -= rol32(c, 4);
-	b ^= a, b -= rol32(a, 14);
-	c ^= b, c -= rol32(b, 24);
-	return c;
-}
-
 /* The blocks of ports other than single ones, the most specific first. */
 static __always_inline struct wherry_service *find_range(struct wherry_service_key *key)
 {
@@ -72,14 +45,18 @@ static __always_inline struct wherry_service *find_service(__be32 addr, __u8 pro
 	return likely(service) ? service : find_range(&key);
 }
 
-static __always_inline struct wherry_slot find_slot(struct wherry_service *service, __u32 hash)
+static __always_inline struct wherry_slot find_slot(
+	struct wherry_service *service, __be32 client, __be32 addr, __be16 client_port, __be16 port)
 {
 	struct wherry_slot none = {}, *slot;
-	__u32 index = hash % WHERRY_MAGLEV_SLOTS;
+	__u32 index;
 	void *table;
 
-	if (likely(!service->table))
+	if (!service->table)
 		return service->slot;
+	if (service->flags & WHERRY_SERVICE_BY_CLIENT)
+		client_port = port = 0;
+	index = wherry_hash_flow(client, addr, client_port, port) % WHERRY_MAGLEV_SLOTS;
 	table = bpf_map_lookup_elem(&wherry_tables, &service->table);
 	if (!table)
 		return none;
@@ -95,7 +72,18 @@ static __always_inline struct wherry_machine *find_machine(__u32 index)
 	if (!index)
 		return NULL;
 	machine = bpf_map_lookup_elem(&wherry_machines, &index);
-	return machine && machine->ifindex ? machine : NULL;
+	return machine && (machine->ifindex || machine->host) ? machine : NULL;
+}
+
+/* The machine that has @addr, be it its service or its primary address, or NULL. */
+static __always_inline struct wherry_machine *find_endpoint(__be32 addr, __u32 *index)
+{
+	__u32 *found = bpf_map_lookup_elem(&wherry_endpoints, &addr);
+
+	if (!found)
+		return NULL;
+	*index = *found;
+	return find_machine(*index);
 }
 
 static __always_inline struct wherry_flow *find_flow(

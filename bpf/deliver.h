@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * From a client to a machine: find the machine, learn the flow, put the address of the machine's
- * socket in place of the public one, hand the packet over. Used where clients' packets come in:
- * the public interface, the loopback device, and other machines' interfaces.
+ * From a client to a machine: find the machine; when it is elsewhere, send the packet over the
+ * mesh; when it is here, learn the flow, put the address of the machine's socket in place of the
+ * public one, hand the packet over. Used where clients' packets come in: the public interface, the
+ * loopback device, and other machines' interfaces; and for what comes from the mesh.
+ *
+ * Of machines elsewhere no flow is kept: their hosts do that.
  */
 #pragma once
 
 #include "choose.h"
+#include "encap.h"
 #include "place.h"
 #include "rewrite.h"
 #include "verdict.h"
@@ -28,6 +32,7 @@ struct conversation {
 	__be32 client, addr;
 	__be16 client_port, port;
 	__u32 ifindex; /* where it came in */
+	__be32 edge;   /* by which it came over the mesh; 0: another way, or another host */
 };
 
 /*
@@ -54,6 +59,13 @@ static __always_inline __be32 find_local_addr(
 	return local_addr;
 }
 
+static __always_inline bool is_unicast(__be32 addr)
+{
+	__u32 first_byte = bpf_ntohl(addr) >> 24;
+
+	return first_byte != 0 && first_byte != 127 && first_byte < 224;
+}
+
 /*
  * A source by which no answer could go outside again: the host's own, a public address of ours, a
  * machine's, no unicast address at all. Only forged packets have it, and one of them would keep two
@@ -61,9 +73,9 @@ static __always_inline __be32 find_local_addr(
  */
 static __always_inline bool is_martian(struct __sk_buff *skb, const struct conversation *talk)
 {
-	__u32 first_byte = bpf_ntohl(talk->client) >> 24, ifindex = talk->ifindex;
+	__u32 ifindex = talk->ifindex;
 
-	if (first_byte == 0 || first_byte >= 224)
+	if (!is_unicast(talk->client) || bpf_map_lookup_elem(&wherry_endpoints, &talk->client))
 		return true;
 	switch (find_place(skb, talk->addr, talk->client, &ifindex)) {
 	case PLACE_OUTSIDE:
@@ -88,11 +100,18 @@ static __always_inline __be32 learn_flow(struct __sk_buff *skb, struct wherry_ma
 		.ifindex = talk->ifindex,
 		.via = via,
 		.seen_ns = now_ns,
+		.edge = talk->edge,
 	};
 
+	/* Passed on by a host that is no edge: that says nothing new of a client that is known. */
+	if (flow && via == WHERRY_VIA_MESH && !talk->edge) {
+		fresh.ifindex = flow->ifindex;
+		fresh.via = flow->via;
+		fresh.edge = flow->edge;
+	}
 	if (likely(flow && now_ns - flow->seen_ns < BIND_LIFE_NS &&
-		    flow->public_addr == talk->addr && flow->ifindex == talk->ifindex &&
-		    flow->via == via))
+		    flow->public_addr == talk->addr && flow->ifindex == fresh.ifindex &&
+		    flow->via == fresh.via && flow->edge == fresh.edge))
 		return flow->local_addr;
 	/* A flow from outside that is known was looked at when it was new. */
 	if (via == WHERRY_VIA_NEIGHBOUR && (!flow || flow->via != via) && is_martian(skb, talk))
@@ -109,6 +128,7 @@ static __always_inline __be32 learn_flow(struct __sk_buff *skb, struct wherry_ma
 	flow->local_addr = fresh.local_addr;
 	flow->ifindex = fresh.ifindex;
 	flow->via = fresh.via;
+	flow->edge = fresh.edge;
 	flow->seen_ns = now_ns;
 	return fresh.local_addr;
 }
@@ -133,18 +153,59 @@ static __always_inline __u32 find_outflow(const struct conversation *talk)
 }
 
 enum found {
-	FOUND,
+	FOUND,		 /* on this host */
+	FOUND_ELSEWHERE, /* on another */
 	FOUND_NO_SERVICE,
 	FOUND_NO_MACHINE,
 	FOUND_MARTIAN,
 };
+
+/* The machine at @index when it is on this host and knows the flow. */
+static __always_inline struct wherry_flow *find_flow_at(
+	__u32 index, struct wherry_flow_key *key, struct target *target)
+{
+	struct wherry_machine *machine = find_machine(index);
+
+	if (!machine)
+		return NULL;
+	target->index = index;
+	target->machine = machine;
+	return machine->host ? NULL : find_flow(machine, key);
+}
+
+/*
+ * Who has the flow: the former machine or the slot's where they are here and know it, then one that
+ * wrote to the client first; none: the former machine's host, which knows its flows, if it is
+ * another; else the slot's machine. @target has no machine when there is none.
+ */
+static __always_inline struct wherry_flow *choose_machine(
+	struct wherry_slot slot, __u32 sender, struct wherry_flow_key *key, struct target *target)
+{
+	struct wherry_flow *flow = NULL;
+	struct target former = {};
+
+	if (unlikely(slot.former)) {
+		flow = find_flow_at(slot.former, key, target);
+		if (flow)
+			return flow;
+		former = *target;
+		*target = (struct target){};
+	}
+	flow = find_flow_at(slot.machine, key, target);
+	if (flow)
+		return flow;
+	if (unlikely(sender && sender != target->index))
+		return find_flow_at(sender, key, target);
+	if (unlikely(former.machine && former.machine->host) && !sender)
+		*target = former;
+	return NULL;
+}
 
 /* @learn is false for ICMP errors: what a router says is no sign of the client. */
 static __always_inline enum found find_target(struct __sk_buff *skb,
 	const struct conversation *talk, enum wherry_via via, bool learn, struct target *target)
 {
 	struct wherry_service *service = find_service(talk->addr, IPPROTO_UDP, talk->port);
-	struct wherry_machine *machine = NULL;
 	struct wherry_flow *flow = NULL;
 	struct wherry_slot slot = {};
 	struct wherry_flow_key key = {
@@ -153,64 +214,57 @@ static __always_inline enum found find_target(struct __sk_buff *skb,
 		.port = talk->port,
 		.protocol = IPPROTO_UDP,
 	};
+	__u32 sender = 0;
 
 	if (likely(service))
-		slot = find_slot(service,
-			hash_flow(talk->client, talk->addr, talk->client_port, talk->port));
-	else
-		slot.machine = find_outflow(talk);
-	if (!service && !slot.machine)
+		slot = find_slot(service, talk->client, talk->addr, talk->client_port, talk->port);
+	if (unlikely(!service || service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
+		sender = find_outflow(talk);
+	if (!service && !sender)
 		return FOUND_NO_SERVICE;
-	target->index = slot.former;
-	if (unlikely(slot.former)) {
-		machine = find_machine(slot.former);
-		if (machine)
-			flow = find_flow(machine, &key);
-	}
-	if (likely(!flow)) {
-		target->index = slot.machine;
-		machine = find_machine(slot.machine);
-		flow = machine ? find_flow(machine, &key) : NULL;
-	}
-	/* New to its machine: it may be an answer to what another one sent from this port. */
-	if (unlikely(!flow && service)) {
-		__u32 sender = find_outflow(talk);
-
-		if (sender && sender != target->index) {
-			target->index = sender;
-			machine = find_machine(sender);
-			flow = machine ? find_flow(machine, &key) : NULL;
-		}
-	}
-	if (!machine)
+	flow = choose_machine(slot, sender, &key, target);
+	if (!target->machine)
 		return FOUND_NO_MACHINE;
-	target->machine = machine;
+	if (target->machine->host)
+		return is_unicast(talk->client) ? FOUND_ELSEWHERE : FOUND_MARTIAN;
 	if (learn)
-		target->local_addr = learn_flow(skb, machine, &key, flow, talk, via);
+		target->local_addr = learn_flow(skb, target->machine, &key, flow, talk, via);
 	else
-		target->local_addr = flow ? flow->local_addr : find_local_addr(skb, machine, talk);
+		target->local_addr =
+			flow ? flow->local_addr : find_local_addr(skb, target->machine, talk);
 	return target->local_addr ? FOUND : FOUND_MARTIAN;
+}
+
+/* To the host that the machine is on. */
+static __always_inline int send_to_machine(
+	struct __sk_buff *skb, const struct packet *packet, const struct target *target)
+{
+	struct wherry_mesh *mesh = find_mesh();
+
+	if (!mesh)
+		return drop(WHERRY_STALE_MACHINE);
+	if (unlikely(mesh_bytes(skb, packet) > mesh->mtu_bytes))
+		return send_to_resizer(skb, packet, mesh);
+	count_rx(target->index, packet->tot_len);
+	return encapsulate(skb, packet, mesh, mesh->addr, target->machine->service);
 }
 
 /* The packet is the machine's now: out of the veth, inside its namespace. */
 static __always_inline int hand_over(
 	struct __sk_buff *skb, struct wherry_machine *machine, __u32 index, enum wherry_via via)
 {
-	struct ethhdr *eth;
-
 	count_rx(index, skb->len - l2_len);
+	/* Nobody needs the frame's addresses there, but programs that listen to all frames. */
+	if (l2_len == 0 && put_ethernet(skb, machine->mac, machine->gateway_mac) < 0)
+		return drop(WHERRY_REWRITE_FAILED);
 	if (likely(via != WHERRY_VIA_STACK))
 		return bpf_redirect_peer(machine->ifindex, 0);
 	/*
 	 * From the loopback device: it carries a route of the host, which older kernels keep over
 	 * bpf_redirect_peer(); sending it through the veth takes it off everywhere.
 	 */
-	reload(skb);
-	eth = (void *)(long)skb->data;
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
-		return drop(WHERRY_MALFORMED);
-	__builtin_memcpy(eth->h_dest, machine->mac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, machine->gateway_mac, ETH_ALEN);
+	if (put_ethernet(skb, machine->mac, machine->gateway_mac) < 0)
+		return drop(WHERRY_REWRITE_FAILED);
 	return bpf_redirect(machine->ifindex, 0);
 }
 
@@ -269,7 +323,13 @@ static __always_inline int deliver_udp(
 
 	if (found == FOUND_MARTIAN)
 		return drop(WHERRY_MARTIAN_SOURCE);
-	if (found != FOUND) {
+	if (found == FOUND_ELSEWHERE) {
+		if (unlikely(packet->more_fragments))
+			remember_fragment(
+				packet, (struct wherry_fragment){.machine = target.index});
+		return send_to_machine(skb, packet, &target);
+	}
+	if (unlikely(found != FOUND)) {
 		if (!is_public(packet->daddr))
 			return TCX_NEXT;
 		/* The kernel is to have all of it: the host may listen on an app's address. */
@@ -315,7 +375,14 @@ static __always_inline int deliver_udp_later(
 	if (!index)
 		return leave(WHERRY_NO_SERVICE);
 	machine = find_machine(index);
-	if (!machine || (addr != machine->primary && addr != machine->service))
+	if (!machine)
+		return drop(WHERRY_STALE_MACHINE);
+	if (machine->host) {
+		const struct target target = {.machine = machine, .index = index};
+
+		return send_to_machine(skb, packet, &target);
+	}
+	if (addr != machine->primary && addr != machine->service)
 		return drop(WHERRY_STALE_MACHINE);
 	if (rewrite_ip(skb, offsetof(struct iphdr, daddr), packet->daddr, addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
@@ -334,9 +401,14 @@ static __always_inline int deliver_icmp(
 		.ifindex = packet->ifindex,
 	};
 	struct target target = {};
+	enum found found;
 
-	if (packet->daddr != packet->quoted_saddr ||
-		find_target(skb, &talk, via, false, &target) != FOUND)
+	if (packet->daddr != packet->quoted_saddr)
+		return leave_to_kernel(packet->daddr, WHERRY_NO_SERVICE);
+	found = find_target(skb, &talk, via, false, &target);
+	if (found == FOUND_ELSEWHERE)
+		return send_to_machine(skb, packet, &target);
+	if (found != FOUND)
 		return leave_to_kernel(packet->daddr, WHERRY_NO_SERVICE);
 	if (rewrite_quoted(skb, packet, offsetof(struct iphdr, saddr), packet->quoted_saddr,
 		    target.local_addr) < 0 ||

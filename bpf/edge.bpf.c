@@ -2,6 +2,7 @@
 /*
  * tc ingress of the public interface and of the loopback device: clients' packets come in here.
  * A datagram for a service goes to its machine; everything else goes on to the kernel untouched.
+ * With underlay plain the mesh's packets come in here, too, and go on to the mesh's program.
  */
 #include "deliver.h"
 
@@ -14,6 +15,13 @@ int wherry_edge(struct __sk_buff *skb)
 	if (skb->protocol != bpf_htons(ETH_P_IP))
 		return TCX_NEXT;
 	kind = parse_packet(skb, &packet);
+	if (unlikely(kind == PACKET_MESH)) {
+		struct wherry_mesh *mesh = find_mesh();
+
+		if (mesh && mesh->is_ethernet && mesh->ifindex == packet.ifindex)
+			bpf_tail_call(skb, &wherry_next, WHERRY_NEXT_MESH);
+		return TCX_NEXT;
+	}
 	return deliver(skb, kind, &packet,
 		packet.ifindex == LOOPBACK_IFINDEX ? WHERRY_VIA_STACK : WHERRY_VIA_NEIGHBOUR);
 }

@@ -140,10 +140,13 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } wherry_traffic SEC(".maps");
 
-/* Written by wherryd: service address of every machine of the fleet -> the machine's index. */
+/*
+ * Written by wherryd: both addresses of every machine of the fleet -> the machine's index. Only the
+ * service address is one on the mesh; the primary one is there to be recognised inside.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, WHERRY_MAX_MACHINES);
+	__uint(max_entries, 2 * WHERRY_MAX_MACHINES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __be32);
 	__type(value, __u32);
@@ -189,3 +192,12 @@ struct {
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } wherry_stale SEC(".maps");
+
+/* Written by wherryd: programs that others go on to; see enum wherry_next_program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, WHERRY_NEXT_COUNT);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} wherry_next SEC(".maps");

@@ -13,6 +13,7 @@
 
 #include "compiler.h"
 
+#define IP_DF	  0x4000 /* "don't fragment" */
 #define IP_MF	  0x2000 /* "more fragments" */
 #define IP_OFFSET 0x1fff
 #define IHL_MIN	  5
@@ -23,7 +24,10 @@
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
 
-/* Bytes before the IP header: every interface is Ethernet; wherryd refuses others. */
+/* Linux' headers have no name for it: RFC 2004. */
+#define IPPROTO_MINIMAL 55
+
+/* Bytes before the IP header: Ethernet, but 0 on a WireGuard device. */
 const volatile __u32 l2_len = ETH_HLEN;
 
 enum packet_kind {
@@ -31,6 +35,7 @@ enum packet_kind {
 	PACKET_UDP,	   /* a whole datagram or its first fragment: ports are there */
 	PACKET_UDP_LATER,  /* a later fragment of a datagram: no ports */
 	PACKET_ICMP_ERROR, /* an error about a UDP packet, which is quoted in it */
+	PACKET_MESH,	   /* encapsulated in one of the forms that the mesh has */
 	PACKET_MALFORMED,
 };
 
@@ -39,7 +44,9 @@ struct packet {
 	__be32 saddr, daddr;
 	__be16 sport, dport; /* host meaning: of the packet itself, PACKET_UDP */
 	__be16 id;
-	__u16 l4_offset; /* from the start of the packet, as all offsets */
+	__be16 frag_off; /* with the flags */
+	__u16 l3_offset; /* from the start of the packet, as all offsets */
+	__u16 l4_offset;
 	__u16 tot_len;
 	bool more_fragments;
 	/* PACKET_ICMP_ERROR: the quoted packet. */
@@ -53,7 +60,8 @@ static __always_inline enum packet_kind parse_udp(struct __sk_buff *skb, struct 
 	__be16 ports[2];
 
 	/* The 8 bytes are there in any honest packet: fragments but the last are multiples of 8. */
-	if (unlikely(packet->l4_offset - l2_len + sizeof(struct udphdr) > packet->tot_len ||
+	if (unlikely(packet->l4_offset - packet->l3_offset + sizeof(struct udphdr) >
+			     packet->tot_len ||
 		     bpf_skb_load_bytes(skb, packet->l4_offset, ports, sizeof(ports)) < 0))
 		return PACKET_MALFORMED;
 	packet->sport = ports[0];
@@ -64,7 +72,7 @@ static __always_inline enum packet_kind parse_udp(struct __sk_buff *skb, struct 
 /* RFC 792: type, code, checksum, four bytes, then the header and 8 bytes of the packet at fault. */
 static __always_inline enum packet_kind parse_icmp(struct __sk_buff *skb, struct packet *packet)
 {
-	const __u32 end = l2_len + packet->tot_len; /* what follows is padding */
+	const __u32 end = packet->l3_offset + packet->tot_len; /* what follows is padding */
 	struct iphdr quoted;
 	__be16 ports[2];
 	__u8 type;
@@ -112,15 +120,16 @@ static __always_inline enum packet_kind parse_packet(struct __sk_buff *skb, stru
 		if ((void *)(ip + 1) > end)
 			return PACKET_MALFORMED;
 	}
-	if (ip->protocol != IPPROTO_UDP && ip->protocol != IPPROTO_ICMP) {
-		packet->saddr = ip->saddr;
-		packet->daddr = ip->daddr;
-		return PACKET_OTHER;
-	}
 	packet->saddr = ip->saddr;
 	packet->daddr = ip->daddr;
+	if (ip->protocol != IPPROTO_UDP && ip->protocol != IPPROTO_ICMP)
+		return ip->protocol == IPPROTO_MINIMAL || ip->protocol == IPPROTO_IPIP
+			       ? PACKET_MESH
+			       : PACKET_OTHER;
 	packet->id = ip->id;
+	packet->frag_off = ip->frag_off;
 	packet->tot_len = bpf_ntohs(ip->tot_len);
+	packet->l3_offset = l2_len;
 	packet->l4_offset = l2_len + ip->ihl * 4;
 	if (unlikely(ip->version != 4 || ip->ihl < IHL_MIN ||
 		     (!skb->gso_size && l2_len + packet->tot_len > skb->len)))

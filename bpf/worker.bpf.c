@@ -37,18 +37,7 @@ int wherry_worker(struct __sk_buff *skb)
 	kind = parse_packet(skb, &packet);
 	if (packet.saddr != machine->primary && packet.saddr != machine->service)
 		return drop(kind == PACKET_MALFORMED ? WHERRY_MALFORMED : WHERRY_SPOOFED_SOURCE);
-	switch (kind) {
-	case PACKET_UDP:
-		return answer_udp(skb, &packet, machine, *index);
-	case PACKET_UDP_LATER:
-		return answer_udp_later(skb, &packet, *index);
-	case PACKET_ICMP_ERROR:
-		return answer_icmp(skb, &packet, machine, *index);
-	case PACKET_MALFORMED:
-		return drop(WHERRY_MALFORMED);
-	default:
-		return leave(WHERRY_OWN_TRAFFIC);
-	}
+	return answer(skb, kind, &packet, machine, *index);
 }
 
 const char LICENSE[] SEC("license") = "GPL";

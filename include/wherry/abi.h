@@ -72,6 +72,29 @@ struct wherry_address {
 };
 _Static_assert(sizeof(struct wherry_address) == 16, "no holes");
 
+/*
+ * Bob Jenkins' lookup3 final mix over three words: which slot of a table a flow has. Our own,
+ * because the kernel's flow hash has a key per host and two hosts would disagree. Of a service with
+ * WHERRY_SERVICE_BY_CLIENT, both ports are 0.
+ */
+static inline __u32 wherry_hash_flow(__be32 client, __be32 addr, __be16 client_port, __be16 port)
+{
+	__u32 a = 0xdeadbeef + client; /* JHASH_INITVAL */
+	__u32 b = 0xdeadbeef + addr;
+	__u32 c = 0xdeadbeef + ((__u32)client_port << 16 | port);
+
+#define WHERRY_ROL(word, shift) ((word) << (shift) | (word) >> (32 - (shift)))
+	c ^= b, c -= WHERRY_ROL(b, 14);
+	a ^= c, a -= WHERRY_ROL(c, 11);
+	b ^= a, b -= WHERRY_ROL(a, 25);
+	c ^= b, c -= WHERRY_ROL(b, 16);
+	a ^= c, a -= WHERRY_ROL(c, 4);
+	b ^= a, b -= WHERRY_ROL(a, 14);
+	c ^= b, c -= WHERRY_ROL(b, 24);
+#undef WHERRY_ROL
+	return c;
+}
+
 /* A machine of the fleet, as the data plane of this host sees it. In use when host or ifindex is.
  */
 struct wherry_machine {
@@ -115,7 +138,7 @@ _Static_assert(sizeof(struct wherry_app_host_key) == 16, "hash key without holes
 struct wherry_mesh {
 	__u32 ifindex;	      /* the WireGuard device, or the underlay's with underlay plain */
 	__be32 addr;	      /* this host's mesh address */
-	__be32 nearest_edge;  /* for what machines send first; 0: none, or this host */
+	__be32 nearest_edge;  /* for what machines send first; @addr: this host; 0: none */
 	__u32 mtu_bytes;      /* of the device: encapsulated packets are no larger */
 	__u32 is_ethernet;    /* the device has Ethernet headers (underlay plain) */
 	__u32 whole_ifindex;  /* to the namespace that refuses or segments what is too large */
@@ -124,12 +147,27 @@ struct wherry_mesh {
 };
 _Static_assert(sizeof(struct wherry_mesh) == 32, "no holes");
 
+/* Programs that are gone on to from others. */
+enum wherry_next_program {
+	WHERRY_NEXT_MESH, /* of the mesh, by a device with Ethernet headers (underlay plain) */
+	WHERRY_NEXT_COUNT,
+};
+
 /* An edge that sent to a machine which is not here; the value is when, CLOCK_MONOTONIC. */
 struct wherry_stale_key {
 	__be32 edge;	/* its mesh address */
 	__be32 service; /* the machine's service address */
 };
 _Static_assert(sizeof(struct wherry_stale_key) == 8, "hash key without holes");
+
+/*
+ * Ethernet address of the resizer's ends of its two links: 02:77:72:00:00:01. Packets are sent
+ * there without asking for it.
+ */
+#define RESIZER_MAC                                                                                \
+	{                                                                                          \
+		0x02, 0x77, 0x72, 0x00, 0x00, 0x01                                                 \
+	}
 
 /* What encapsulation adds: RFC 2004 with the source present; RFC 2003. */
 #define WHERRY_MINIMAL_BYTES 12

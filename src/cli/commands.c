@@ -191,6 +191,15 @@ const struct command commands[] = {
 		.exits = EXITS_LOOKUP,
 		.run = services_list_command,
 	},
+	{.path = "checks", .summary = "Show an app's health checks"},
+	{
+		.path = "checks list",
+		.aliases = "ls",
+		.summary = "List the health checks of the app's machines",
+		.text = "A check is passing, critical, or a warning: in its grace period.",
+		.exits = EXITS_LOOKUP,
+		.run = checks_list_command,
+	},
 	{
 		.path = "status",
 		.summary = "Show an app and its machines",

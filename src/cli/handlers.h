@@ -15,6 +15,7 @@ int ips_allocate_v4_command(struct cli *cli);
 int ips_allocate_v6_command(struct cli *cli);
 int ips_release_command(struct cli *cli);
 int services_list_command(struct cli *cli);
+int checks_list_command(struct cli *cli);
 int status_command(struct cli *cli);
 int machine_list_command(struct cli *cli);
 int machine_status_command(struct cli *cli);

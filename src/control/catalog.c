@@ -41,7 +41,8 @@ static char *format_key(const char *format, ...)
 
 static void change_put(struct change *change, char *key, json_t *json)
 {
-	change_add(change, STORE_PUT, key, json ? json_dumps(json, JSON_COMPACT) : NULL);
+	change_add(change, STORE_PUT, key,
+		json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL);
 	json_decref(json);
 }
 

@@ -49,6 +49,7 @@ struct host {
 	struct host_alive alive; /* endpoint NULL: its daemon is not heard of by the store */
 	json_t *measured;	 /* its round trips to the others, as host-probes/ID; or NULL */
 	struct probe probe;	 /* ours to it */
+	uint32_t steady_rtt_us;	 /* of it, for choices: follows large changes only; 0: none yet */
 };
 
 struct app {

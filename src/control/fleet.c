@@ -20,12 +20,22 @@ static const struct host_record *own_record(const struct control *control)
 	return host_find(control, control->host_id)->record;
 }
 
-/* Rounding up to the next probe keeps two hosts of one rack equal. */
 static uint32_t rtt_of(const struct host *host)
 {
-	if (host->probe.state == PROBE_UNREACHABLE || !host->probe.rtt_us)
+	if (host->probe.state == PROBE_UNREACHABLE || !host->steady_rtt_us)
 		return UINT32_MAX;
-	return host->probe.rtt_us;
+	return host->steady_rtt_us;
+}
+
+/* Noise must not move clients between two regions that are about as far. */
+static bool follow_rtt(struct host *host)
+{
+	const uint32_t now = host->probe.rtt_us, before = host->steady_rtt_us;
+
+	if (!now || (before && now > before / 2 && now < before + before / 2))
+		return false;
+	host->steady_rtt_us = now;
+	return true;
 }
 
 uint32_t fleet_region_rtt_us(const struct control *control, const char *region)
@@ -257,8 +267,10 @@ static void read_probes(struct control *control)
 		const enum probe_state before = host->probe.state;
 
 		if (!host->record || host->id == control->host_id ||
-			!probes_get(control->probes, &host->record->mesh_v4, &host->probe) ||
-			host->probe.state == before)
+			!probes_get(control->probes, &host->record->mesh_v4, &host->probe))
+			continue;
+		is_changed |= follow_rtt(host);
+		if (host->probe.state == before)
 			continue;
 		is_changed = true;
 		log_info("host", "name=%s state=%s", host->record->name,

@@ -513,30 +513,38 @@ static int take_place(struct control *control, struct host *host, struct err *er
 	return keep_alive(control, host->record, err);
 }
 
+static int try_to_join(struct control *control, struct err *err)
+{
+	struct host *host = find_own(control);
+	int r = join_fleet(control, err);
+
+	if (r < 0)
+		return r;
+	if (!host)
+		host = host_add(control, free_id(control));
+	return host ? take_place(control, host, err)
+		    : err_set(err, -ENOSPC, "the fleet has no id for another host");
+}
+
 int host_join(struct control *control, struct err *err)
 {
 	int r = read_identity(control, err);
 
-	if (r == 0)
-		r = join_fleet(control, err);
+	if (r < 0)
+		return r;
 	/* Others may join at the same moment: who comes second reads again and takes the next. */
-	for (int i = 0; r == 0 && i < JOIN_TRIES; i++) {
-		struct host *host = find_own(control);
-
-		if (!host)
-			host = host_add(control, free_id(control));
-		if (!host)
-			return err_set(err, -ENOSPC, "the fleet has no id for another host");
-		r = take_place(control, host, err);
-		if (r != -EAGAIN)
-			break;
+	r = try_to_join(control, err);
+	for (int i = 0; r == -EAGAIN && i < JOIN_TRIES; i++) {
 		r = catalog_reload(control, err);
+		if (r == 0)
+			r = try_to_join(control, err);
 	}
-	for (size_t i = 0; r == 0 && i < control->machine_count; i++)
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < control->machine_count; i++)
 		control->machines[i]->is_local =
 			control->machines[i]->record->host == control->host_id;
-	if (r == 0)
-		log_info("joined", "host=%u name=%s region=%s", control->host_id,
-			host_name(control, control->host_id), control->config.region);
-	return r;
+	log_info("joined", "host=%u name=%s region=%s", control->host_id,
+		host_name(control, control->host_id), control->config.region);
+	return 0;
 }

@@ -20,6 +20,8 @@
 
 #define TCX_INGRESS 46 /* BPF_TCX_INGRESS; Debian 12's headers end before it */
 
+#define LOOPBACK_IFINDEX 1 /* in every network namespace */
+
 #define CLSACT_PRIORITY 0x7765 /* "we": unlikely to be someone else's */
 
 static void link_path(const struct fabric *fabric, const char *name, char path[static PATH_MAX])
@@ -185,9 +187,15 @@ void attach_remove_all(const char *bpf_dir)
 int fabric_attach_edge(struct fabric *fabric, unsigned int ifindex, struct err *err)
 {
 	char name[32];
+	int r;
 
 	snprintf(name, sizeof(name), "edge-%u", ifindex);
-	return attach_ingress(fabric, PROGRAM_EDGE, ifindex, name, err);
+	r = attach_ingress(fabric, PROGRAM_EDGE, ifindex, name, err);
+	if (r < 0 || ifindex == LOOPBACK_IFINDEX)
+		return r;
+	fabric->edge_ifindex = ifindex;
+	fabric->is_edge = true;
+	return fabric->mesh.ifindex ? mesh_write(fabric, err) : 0;
 }
 
 int fabric_attach_accept(struct fabric *fabric, struct err *err)

@@ -4,7 +4,7 @@
  * layout's version; links below bpf_dir/links. The skeletons are let go once their descriptors
  * are ours: the ELF images are most of what they hold.
  */
-#include "fabric/fabric_impl.h"
+#include "fabric/tables.h"
 
 #include "base/err.h"
 #include "base/file.h"
@@ -12,6 +12,8 @@
 
 #include "bpf/accept.skel.h"
 #include "bpf/edge.skel.h"
+#include "bpf/mesh.skel.h"
+#include "bpf/resized.skel.h"
 #include "bpf/worker.skel.h"
 
 #include <bpf/bpf.h>
@@ -29,6 +31,8 @@
 DEFINE_CLEANUP(struct edge_bpf *, edge_bpf__destroy)
 DEFINE_CLEANUP(struct worker_bpf *, worker_bpf__destroy)
 DEFINE_CLEANUP(struct accept_bpf *, accept_bpf__destroy)
+DEFINE_CLEANUP(struct mesh_bpf *, mesh_bpf__destroy)
+DEFINE_CLEANUP(struct resized_bpf *, resized_bpf__destroy)
 
 static const char *const map_names[MAP_COUNT] = {
 	[MAP_SERVICES] = "wherry_services",
@@ -40,19 +44,13 @@ static const char *const map_names[MAP_COUNT] = {
 	[MAP_POOLS] = "wherry_pools",
 	[MAP_VERDICTS] = "wherry_verdicts",
 	[MAP_TRAFFIC] = "wherry_traffic",
-};
-
-static const struct {
-	const char *name, *sentence;
-	bool is_drop;
-} verdicts[WHERRY_VERDICT_COUNT] = {
-#define DROP			      true
-#define PASS			      false
-#define X(name, text, kind, sentence) [WHERRY_##name] = {text, sentence, kind},
-	WHERRY_VERDICTS(X)
-#undef X
-#undef DROP
-#undef PASS
+	[MAP_FLOWS] = "wherry_flows",
+	[MAP_ENDPOINTS] = "wherry_endpoints",
+	[MAP_HOSTS] = "wherry_hosts",
+	[MAP_APP_HOSTS] = "wherry_app_hosts",
+	[MAP_MESH] = "wherry_mesh",
+	[MAP_STALE] = "wherry_stale",
+	[MAP_NEXT] = "wherry_next",
 };
 
 /* libbpf's own lines are for those who debug the loading of programs. */
@@ -123,6 +121,17 @@ static int take_descriptor(int fd)
 	return copy < 0 ? -errno : copy;
 }
 
+/* Loads one object; @program is the one in it. */
+#define LOAD(object, name, program)                                                                \
+	({                                                                                         \
+		int loaded_;                                                                       \
+		bpf_map__set_max_entries((object)->maps.wherry_flows, max_flows);                  \
+		loaded_ = name##_bpf__load(object);                                                \
+		if (loaded_ == 0)                                                                  \
+			loaded_ = take_descriptor(bpf_program__fd((object)->progs.program));       \
+		loaded_;                                                                           \
+	})
+
 static int load_programs(
 	struct fabric *fabric, const char *maps_dir, uint32_t max_flows, struct err *err)
 {
@@ -130,44 +139,63 @@ static int load_programs(
 	_cleanup_(edge_bpf__destroyp) struct edge_bpf *edge = edge_bpf__open_opts(&opts);
 	_cleanup_(worker_bpf__destroyp) struct worker_bpf *worker = worker_bpf__open_opts(&opts);
 	_cleanup_(accept_bpf__destroyp) struct accept_bpf *accept = accept_bpf__open_opts(&opts);
+	_cleanup_(mesh_bpf__destroyp) struct mesh_bpf *mesh = mesh_bpf__open_opts(&opts);
+	_cleanup_(mesh_bpf__destroyp) struct mesh_bpf *plain = mesh_bpf__open_opts(&opts);
+	_cleanup_(resized_bpf__destroyp) struct resized_bpf *resized =
+		resized_bpf__open_opts(&opts);
 	uint32_t pinned = pinned_max_entries(maps_dir, "wherry_flows");
-	int r;
+	int *programs = fabric->programs;
 
-	if (!edge || !worker || !accept)
+	if (!edge || !worker || !accept || !mesh || !plain || !resized)
 		return err_errno(err, -errno, "cannot open the BPF programs");
 	if (pinned)
 		max_flows = pinned;
-	bpf_map__set_max_entries(edge->maps.wherry_flows, max_flows);
-	bpf_map__set_max_entries(worker->maps.wherry_flows, max_flows);
-	bpf_map__set_max_entries(accept->maps.wherry_flows, max_flows);
-	r = edge_bpf__load(edge);
-	if (r == 0)
-		r = worker_bpf__load(worker);
-	if (r == 0)
-		r = accept_bpf__load(accept);
-	if (r == -EPERM)
-		return err_set(err, r,
-			"the kernel refuses BPF programs: wherryd needs root with "
-			"CAP_BPF and CAP_NET_ADMIN");
-	if (r < 0)
-		return err_errno(
-			err, r, "the kernel refuses the BPF programs or the maps in %s", maps_dir);
-	fabric->programs[PROGRAM_EDGE] = take_descriptor(bpf_program__fd(edge->progs.wherry_edge));
-	fabric->programs[PROGRAM_WORKER] =
-		take_descriptor(bpf_program__fd(worker->progs.wherry_worker));
-	fabric->programs[PROGRAM_ACCEPT] =
-		take_descriptor(bpf_program__fd(accept->progs.wherry_accept));
-	for (int i = 0; i < MAP_COUNT; i++)
+	mesh->rodata->l2_len = 0; /* WireGuard's packets begin with the IP header */
+	programs[PROGRAM_EDGE] = LOAD(edge, edge, wherry_edge);
+	programs[PROGRAM_WORKER] = LOAD(worker, worker, wherry_worker);
+	programs[PROGRAM_ACCEPT] = LOAD(accept, accept, wherry_accept);
+	programs[PROGRAM_MESH] = LOAD(mesh, mesh, wherry_unwrap);
+	programs[PROGRAM_MESH_PLAIN] = LOAD(plain, mesh, wherry_unwrap);
+	programs[PROGRAM_RESIZED] = LOAD(resized, resized, wherry_resized);
+	for (int i = 0; i < PROGRAM_COUNT; i++) {
+		if (programs[i] == -EPERM)
+			return err_set(err, -EPERM,
+				"the kernel refuses BPF programs: wherryd needs root with "
+				"CAP_BPF and CAP_NET_ADMIN");
+		if (programs[i] < 0)
+			return err_errno(err, programs[i],
+				"the kernel refuses the BPF programs or the maps in %s", maps_dir);
+	}
+	for (int i = 0; i < MAP_COUNT; i++) {
 		fabric->maps[i] =
 			take_descriptor(bpf_object__find_map_fd_by_name(worker->obj, map_names[i]));
-	for (int i = 0; i < PROGRAM_COUNT; i++)
-		if (fabric->programs[i] < 0)
-			return err_errno(err, fabric->programs[i], "cannot keep a BPF program");
-	for (int i = 0; i < MAP_COUNT; i++)
 		if (fabric->maps[i] < 0)
 			return err_errno(
 				err, fabric->maps[i], "cannot keep the map %s", map_names[i]);
+	}
 	return 0;
+}
+
+#undef LOAD
+
+/*
+ * Maps of builds with another layout. Their programs keep what they need of them until this build's
+ * are attached in their places: links are pinned apart.
+ */
+static void remove_other_layouts(const char *bpf_dir)
+{
+	_closedir_ DIR *dir = opendir(bpf_dir);
+	const struct dirent *entry;
+	char path[PATH_MAX], own[16];
+
+	snprintf(own, sizeof(own), "v%d", WHERRY_ABI_VERSION);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] != 'v' || strcmp(entry->d_name, own) == 0)
+			continue;
+		if (snprintf(path, sizeof(path), "%s/%s", bpf_dir, entry->d_name) <
+			(int)sizeof(path))
+			file_remove_all(path, NULL);
+	}
 }
 
 int fabric_open(struct fabric **out, const struct fabric_options *options, struct err *err)
@@ -185,9 +213,9 @@ int fabric_open(struct fabric **out, const struct fabric_options *options, struc
 		fabric->maps[i] = -1;
 	fabric->cpu_count = (unsigned int)cpus;
 	fabric->bpf_dir = strdup(options->bpf_dir);
-	fabric->machines = calloc(WHERRY_MAX_MACHINES, sizeof(*fabric->machines));
 	fabric->table_ids = calloc(WHERRY_MAX_TABLES, sizeof(*fabric->table_ids));
-	if (!fabric->bpf_dir || !fabric->machines || !fabric->table_ids)
+	fabric->table_uses = calloc(WHERRY_MAX_TABLES, sizeof(*fabric->table_uses));
+	if (!fabric->bpf_dir || !fabric->table_ids || !fabric->table_uses)
 		return err_errno(err, -ENOMEM, "cannot open the data plane");
 	r = check_kernel(err);
 	if (r == 0)
@@ -207,8 +235,11 @@ int fabric_open(struct fabric **out, const struct fabric_options *options, struc
 		r = machines_load(fabric, err);
 	if (r == 0)
 		r = services_load(fabric, err);
+	if (r == 0)
+		r = mesh_load(fabric, err);
 	if (r < 0)
 		return r;
+	remove_other_layouts(options->bpf_dir);
 	*out = take_ptr(fabric);
 	return 0;
 }
@@ -228,7 +259,8 @@ void fabric_close(struct fabric *fabric)
 	free(fabric->groups);
 	free(fabric->services);
 	free(fabric->addresses);
-	free(fabric->machines);
+	machines_unload(fabric);
+	tables_unload(fabric);
 	free(fabric->table_ids);
 	free(fabric->bpf_dir);
 	free(fabric);
@@ -238,108 +270,4 @@ int fabric_remove(const char *bpf_dir, struct err *err)
 {
 	attach_remove_all(bpf_dir);
 	return file_remove_all(bpf_dir, err);
-}
-
-static struct wherry_pool_key pool_key(const struct prefix *prefix)
-{
-	struct wherry_pool_key key = {.prefix_bits = prefix->len_bits};
-
-	if (prefix->addr.family == AF_INET) {
-		key.prefix_bits += 96;
-		key.addr[2] = htonl(0xffff);
-		memcpy(&key.addr[3], prefix->addr.bytes, 4);
-	} else {
-		memcpy(key.addr, prefix->addr.bytes, 16);
-	}
-	return key;
-}
-
-static bool pool_is_wanted(
-	const struct wherry_pool_key *key, const struct fabric_pool *pools, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct wherry_pool_key wanted = pool_key(&pools[i].prefix);
-
-		if (memcmp(&wanted, key, sizeof(wanted)) == 0)
-			return true;
-	}
-	return false;
-}
-
-int fabric_set_pools(
-	struct fabric *fabric, const struct fabric_pool *pools, size_t count, struct err *err)
-{
-	struct wherry_pool_key key, *after = NULL, last;
-	int fd = fabric->maps[MAP_POOLS];
-
-	for (size_t i = 0; i < count; i++) {
-		uint32_t kind = pools[i].kind;
-
-		key = pool_key(&pools[i].prefix);
-		if (bpf_map_update_elem(fd, &key, &kind, BPF_ANY) < 0)
-			return err_errno(err, -errno, "cannot write the public pools");
-	}
-	while (bpf_map_get_next_key(fd, after, &key) == 0) {
-		if (pool_is_wanted(&key, pools, count)) {
-			last = key;
-			after = &last;
-		} else {
-			/* The walk starts again: the key to go on from is gone. */
-			bpf_map_delete_elem(fd, &key);
-			after = NULL;
-		}
-	}
-	return 0;
-}
-
-int fabric_verdicts(struct fabric *fabric, uint64_t sums[static WHERRY_VERDICT_COUNT])
-{
-	_free_ uint64_t *values = calloc(fabric->cpu_count, sizeof(*values));
-
-	if (!values)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < WHERRY_VERDICT_COUNT; i++) {
-		sums[i] = 0;
-		if (bpf_map_lookup_elem(fabric->maps[MAP_VERDICTS], &i, values) < 0)
-			return -errno;
-		for (unsigned int cpu = 0; cpu < fabric->cpu_count; cpu++)
-			sums[i] += values[cpu];
-	}
-	return 0;
-}
-
-int fabric_machine_traffic(struct fabric *fabric, const char *id, struct wherry_traffic *sum)
-{
-	_free_ struct wherry_traffic *values = calloc(fabric->cpu_count, sizeof(*values));
-	uint32_t index = machine_index(fabric, id);
-
-	if (!index)
-		return -ENOENT;
-	if (!values)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(fabric->maps[MAP_TRAFFIC], &index, values) < 0)
-		return -errno;
-	*sum = (struct wherry_traffic){};
-	for (unsigned int cpu = 0; cpu < fabric->cpu_count; cpu++) {
-		sum->rx_packets += values[cpu].rx_packets;
-		sum->rx_bytes += values[cpu].rx_bytes;
-		sum->tx_packets += values[cpu].tx_packets;
-		sum->tx_bytes += values[cpu].tx_bytes;
-	}
-	return 0;
-}
-
-const char *fabric_verdict_name(enum wherry_verdict verdict)
-{
-	return verdicts[verdict].name;
-}
-
-const char *fabric_verdict_sentence(enum wherry_verdict verdict)
-{
-	return verdicts[verdict].sentence;
-}
-
-bool fabric_verdict_is_drop(enum wherry_verdict verdict)
-{
-	return verdicts[verdict].is_drop;
 }

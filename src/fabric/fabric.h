@@ -110,7 +110,7 @@ int fabric_set_hosts(
 struct fabric_mesh {
 	unsigned int ifindex;
 	bool is_ethernet;		/* underlay plain */
-	struct addr addr, nearest_edge; /* IPv4; nearest_edge: family 0 for none */
+	struct addr addr, nearest_edge; /* IPv4; nearest_edge: family 0 for none or this host */
 	unsigned int mtu_bytes;
 	unsigned int whole_ifindex, pieces_ifindex; /* 0: none */
 	struct addr resizer_addr;

@@ -10,17 +10,32 @@
 #include "fabric/ports.h"
 
 #include <bpf/bpf.h>
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
+/* In the order of their bytes. */
 static int compare_services(const void *a, const void *b)
 {
-	return memcmp(a, b, sizeof(struct wherry_service_key));
+	uint64_t left, right;
+
+	memcpy(&left, a, sizeof(left));
+	memcpy(&right, b, sizeof(right));
+	left = be64toh(left);
+	right = be64toh(right);
+	return left < right ? -1 : left > right;
 }
+_Static_assert(sizeof(struct wherry_service_key) == sizeof(uint64_t), "compared as one word");
 
 static int compare_addresses(const void *a, const void *b)
 {
-	return memcmp(a, b, sizeof(__be32));
+	uint32_t left, right;
+
+	memcpy(&left, a, sizeof(left));
+	memcpy(&right, b, sizeof(right));
+	left = ntohl(left);
+	right = ntohl(right);
+	return left < right ? -1 : left > right;
 }
 
 /* Room for one more: arrays double at powers of two. Never leaves NULL, which qsort() refuses. */
@@ -37,57 +52,61 @@ static int make_room(void **array, size_t count, size_t size)
 	return 0;
 }
 
-static int load_services(struct fabric *fabric)
+static int load_service(void *arg, const void *key, const void *value)
 {
-	const int fd = fabric->maps[MAP_SERVICES];
-	struct wherry_service_key key, last, *after = NULL;
-	size_t count = 0;
-	int r = make_room((void **)&fabric->services, 0, sizeof(*fabric->services));
+	struct fabric *fabric = arg;
+	struct service_entry *entry;
+	int r = make_room(
+		(void **)&fabric->services, fabric->service_count, sizeof(*fabric->services));
 
-	while (r == 0 && bpf_map_get_next_key(fd, after, &key) == 0) {
-		struct service_entry *entry;
-
-		r = make_room((void **)&fabric->services, count, sizeof(*fabric->services));
-		if (r < 0)
-			break;
-		entry = &fabric->services[count];
-		entry->key = key;
-		if (bpf_map_lookup_elem(fd, &key, &entry->value) == 0)
-			count++;
-		last = key;
-		after = &last;
-	}
 	if (r < 0)
 		return r;
-	fabric->service_count = count;
-	qsort(fabric->services, count, sizeof(*fabric->services), compare_services);
+	entry = &fabric->services[fabric->service_count++];
+	memcpy(&entry->key, key, sizeof(entry->key));
+	memcpy(&entry->value, value, sizeof(entry->value));
+	entry->value.flags &= ~(uint32_t)WHERRY_SERVICE_HAS_OUTFLOWS;
+	return 0;
+}
+
+static int load_services(struct fabric *fabric)
+{
+	int r = make_room((void **)&fabric->services, 0, sizeof(*fabric->services));
+
+	if (r == 0)
+		r = map_each(fabric->maps[MAP_SERVICES], sizeof(struct wherry_service_key),
+			sizeof(struct wherry_service), load_service, fabric);
+	if (r < 0)
+		return r;
+	qsort(fabric->services, fabric->service_count, sizeof(*fabric->services), compare_services);
+	return 0;
+}
+
+static int load_address(void *arg, const void *key, const void *value)
+{
+	struct fabric *fabric = arg;
+	struct address_entry *entry;
+	int r = make_room(
+		(void **)&fabric->addresses, fabric->address_count, sizeof(*fabric->addresses));
+
+	if (r < 0)
+		return r;
+	entry = &fabric->addresses[fabric->address_count++];
+	memcpy(&entry->addr, key, sizeof(entry->addr));
+	memcpy(&entry->value, value, sizeof(entry->value));
 	return 0;
 }
 
 static int load_addresses(struct fabric *fabric)
 {
-	const int fd = fabric->maps[MAP_ADDRESSES];
-	__be32 addr, last, *after = NULL;
-	size_t count = 0;
 	int r = make_room((void **)&fabric->addresses, 0, sizeof(*fabric->addresses));
 
-	while (r == 0 && bpf_map_get_next_key(fd, after, &addr) == 0) {
-		struct address_entry *entry;
-
-		r = make_room((void **)&fabric->addresses, count, sizeof(*fabric->addresses));
-		if (r < 0)
-			break;
-		entry = &fabric->addresses[count];
-		entry->addr = addr;
-		if (bpf_map_lookup_elem(fd, &addr, &entry->value) == 0)
-			count++;
-		last = addr;
-		after = &last;
-	}
+	if (r == 0)
+		r = map_each(fabric->maps[MAP_ADDRESSES], sizeof(__be32),
+			sizeof(struct wherry_address), load_address, fabric);
 	if (r < 0)
 		return r;
-	fabric->address_count = count;
-	qsort(fabric->addresses, count, sizeof(*fabric->addresses), compare_addresses);
+	qsort(fabric->addresses, fabric->address_count, sizeof(*fabric->addresses),
+		compare_addresses);
 	return 0;
 }
 
@@ -100,6 +119,13 @@ int services_load(struct fabric *fabric, struct err *err)
 	if (r < 0)
 		return err_errno(err, r, "cannot read the maps of services");
 	return tables_load(fabric, err);
+}
+
+const struct service_entry *services_find(
+	const struct fabric *fabric, const struct wherry_service_key *key)
+{
+	return bsearch(key, fabric->services, fabric->service_count, sizeof(*fabric->services),
+		compare_services);
 }
 
 static struct wherry_service_key service_key(
@@ -126,8 +152,7 @@ static struct group_state *adopt_group(
 
 	if (service && ports_split(service->range.first, service->range.last, blocks) > 0) {
 		struct wherry_service_key key = service_key(service, blocks[0]);
-		const struct service_entry *known = bsearch(&key, fabric->services,
-			fabric->service_count, sizeof(*known), compare_services);
+		const struct service_entry *known = services_find(fabric, &key);
 
 		if (known && !(known->value.table && tables_is_owned(fabric, known->value.table)))
 			return tables_add_group(
@@ -198,12 +223,36 @@ static void add_blocks(const struct group_state *state, struct wanted *wanted,
 	for (size_t i = 0; i < count; i++) {
 		wanted->services[wanted->service_count++] = (struct service_entry){
 			.key = service_key(service, blocks[i]),
-			.value = {.slot = state->slot, .table = state->table},
+			.value = {.slot = state->slot,
+				.table = state->table,
+				.flags = service->is_by_client ? WHERRY_SERVICE_BY_CLIENT : 0},
 		};
 		if (address && service->protocol == PROTOCOL_UDP)
 			address->value.udp_port_bits |= 1U << blocks[i].bits;
 		else if (address)
 			address->value.tcp_port_bits |= 1U << blocks[i].bits;
+	}
+}
+
+static void build_addresses(
+	struct wanted *wanted, const struct fabric_address *addrs, size_t addr_count)
+{
+	struct address_entry *entries = wanted->addresses, *last = NULL;
+
+	for (size_t i = 0; i < addr_count; i++) {
+		entries[i].addr = addr_v4_be(&addrs[i].addr);
+		entries[i].value.app = addrs[i].app ? app_hash(addrs[i].app) : 0;
+	}
+	qsort(entries, addr_count, sizeof(*entries), compare_addresses);
+	/* An address that apps share may be given by each of them; it is nobody's then. */
+	for (size_t i = 0; i < addr_count; i++) {
+		if (last && entries[i].addr == last->addr) {
+			if (entries[i].value.app != last->value.app)
+				last->value.app = 0;
+			continue;
+		}
+		last = &entries[wanted->address_count++];
+		*last = entries[i];
 	}
 }
 
@@ -221,13 +270,7 @@ static int build_wanted(struct fabric *fabric, struct wanted *wanted, const stru
 	wanted->addresses = calloc(addr_count + 1, sizeof(*wanted->addresses));
 	if (!wanted->services || !wanted->addresses)
 		return -ENOMEM;
-	for (size_t i = 0; i < addr_count; i++)
-		wanted->addresses[i].addr = addr_v4_be(&addrs[i].addr);
-	qsort(wanted->addresses, addr_count, sizeof(*wanted->addresses), compare_addresses);
-	/* An address that apps share is given by each of them. */
-	for (size_t i = 0; i < addr_count; i++)
-		if (i == 0 || wanted->addresses[i].addr != wanted->addresses[i - 1].addr)
-			wanted->addresses[wanted->address_count++] = wanted->addresses[i];
+	build_addresses(wanted, addrs, addr_count);
 	for (size_t i = 0; i < service_count; i++)
 		add_blocks(&fabric->groups[uses[services[i].group].state], wanted, &services[i]);
 	qsort(wanted->services, wanted->service_count, sizeof(*wanted->services), compare_services);
@@ -235,16 +278,43 @@ static int build_wanted(struct fabric *fabric, struct wanted *wanted, const stru
 }
 
 /*
- * Block sizes only ever grow here and shrink in take_away(), after the services went: a reader
- * that finds a service must have been able to look for it.
+ * Walks over the shadow along with the wanted entries, both sorted: the known entry with @key, or
+ * NULL. @place goes on from call to call.
+ */
+static const struct service_entry *next_service(
+	const struct fabric *fabric, size_t *place, const struct wherry_service_key *key)
+{
+	int order = 1;
+
+	while (*place < fabric->service_count &&
+		(order = compare_services(&fabric->services[*place].key, key)) < 0)
+		(*place)++;
+	return *place < fabric->service_count && order == 0 ? &fabric->services[*place] : NULL;
+}
+
+static const struct address_entry *next_address(
+	const struct fabric *fabric, size_t *place, __be32 addr)
+{
+	int order = 1;
+
+	while (*place < fabric->address_count &&
+		(order = compare_addresses(&fabric->addresses[*place].addr, &addr)) < 0)
+		(*place)++;
+	return *place < fabric->address_count && order == 0 ? &fabric->addresses[*place] : NULL;
+}
+
+/*
+ * Block sizes only ever grow here and shrink when @is_final, after the services went: a reader that
+ * finds a service must have been able to look for it.
  */
 static int put_addresses(
 	struct fabric *fabric, const struct wanted *wanted, bool is_final, struct err *err)
 {
+	size_t place = 0;
+
 	for (size_t i = 0; i < wanted->address_count; i++) {
 		const struct address_entry *entry = &wanted->addresses[i];
-		const struct address_entry *known =
-			find_address(fabric->addresses, fabric->address_count, entry->addr);
+		const struct address_entry *known = next_address(fabric, &place, entry->addr);
 		struct wherry_address value = entry->value;
 
 		if (known && !is_final) {
@@ -265,35 +335,57 @@ static int put_addresses(
 	return 0;
 }
 
+/* The programs' own flag stays. One that they set in this very moment they set again. */
+static int put_service(struct fabric *fabric, const struct wherry_service_key *key,
+	const struct wherry_service *wanted, bool is_known)
+{
+	struct wherry_service value = *wanted, there = {};
+
+	if (is_known && bpf_map_lookup_elem(fabric->maps[MAP_SERVICES], key, &there) == 0)
+		value.flags |= there.flags & WHERRY_SERVICE_HAS_OUTFLOWS;
+	return bpf_map_update_elem(fabric->maps[MAP_SERVICES], key, &value, BPF_ANY) < 0 ? -errno
+											 : 0;
+}
+
 static int put_services(struct fabric *fabric, const struct wanted *wanted, struct err *err)
 {
+	size_t place = 0;
+	int r;
+
 	for (size_t i = 0; i < wanted->service_count; i++) {
 		const struct service_entry *entry = &wanted->services[i];
-		const struct service_entry *known = bsearch(&entry->key, fabric->services,
-			fabric->service_count, sizeof(*known), compare_services);
+		const struct service_entry *known = next_service(fabric, &place, &entry->key);
 
 		if (known && memcmp(&known->value, &entry->value, sizeof(known->value)) == 0)
 			continue;
-		if (bpf_map_update_elem(
-			    fabric->maps[MAP_SERVICES], &entry->key, &entry->value, BPF_ANY) < 0)
-			return errno == E2BIG ? err_set(err, -ENOSPC,
-							"the data plane holds its %d port blocks "
-							"already; release a service first",
-							WHERRY_MAX_SERVICES)
-					      : err_errno(err, -errno, "cannot write a service");
+		r = put_service(fabric, &entry->key, &entry->value, known);
+		if (r == -E2BIG)
+			return err_set(err, -ENOSPC,
+				"the data plane holds its %d port blocks already; release a "
+				"service first",
+				WHERRY_MAX_SERVICES);
+		if (r < 0)
+			return err_errno(err, r, "cannot write a service");
 	}
 	return 0;
 }
 
 static void take_away(struct fabric *fabric, const struct wanted *wanted)
 {
+	const struct fabric now = {
+		.services = wanted->services,
+		.service_count = wanted->service_count,
+		.addresses = wanted->addresses,
+		.address_count = wanted->address_count,
+	};
+	size_t place = 0;
+
 	for (size_t i = 0; i < fabric->service_count; i++)
-		if (!bsearch(&fabric->services[i].key, wanted->services, wanted->service_count,
-			    sizeof(*wanted->services), compare_services))
+		if (!next_service(&now, &place, &fabric->services[i].key))
 			bpf_map_delete_elem(fabric->maps[MAP_SERVICES], &fabric->services[i].key);
+	place = 0;
 	for (size_t i = 0; i < fabric->address_count; i++)
-		if (!find_address(
-			    wanted->addresses, wanted->address_count, fabric->addresses[i].addr))
+		if (!next_address(&now, &place, fabric->addresses[i].addr))
 			bpf_map_delete_elem(
 				fabric->maps[MAP_ADDRESSES], &fabric->addresses[i].addr);
 }
@@ -350,23 +442,22 @@ int fabric_apply(struct fabric *fabric, const struct fabric_group *groups, size_
 	return 0;
 }
 
-int services_forget_machine(struct fabric *fabric, uint16_t index, struct err *err)
+int services_forget_machine(struct fabric *fabric, uint16_t index, bool is_all, struct err *err)
 {
-	int r = tables_forget_machine(fabric, index, err);
+	int r = tables_forget_machine(fabric, index, is_all, err);
 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < fabric->service_count; i++) {
 		struct service_entry *entry = &fabric->services[i];
-		struct wherry_slot without = tables_without(entry->value.slot, index);
 		struct wherry_service value = entry->value;
 
-		if (memcmp(&without, &entry->value.slot, sizeof(without)) == 0)
+		value.slot = tables_without(value.slot, index, is_all);
+		if (memcmp(&value.slot, &entry->value.slot, sizeof(value.slot)) == 0)
 			continue;
-		value.slot = without;
-		if (bpf_map_update_elem(fabric->maps[MAP_SERVICES], &entry->key, &value, BPF_ANY) <
-			0)
-			return err_errno(err, -errno, "cannot take a machine out of a service");
+		r = put_service(fabric, &entry->key, &value, true);
+		if (r < 0)
+			return err_errno(err, r, "cannot take a machine out of a service");
 		entry->value = value;
 	}
 	return 0;

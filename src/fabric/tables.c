@@ -111,7 +111,7 @@ static int map_cells(int fd, int protection, struct cell **out)
 	return 0;
 }
 
-static int read_table(const struct fabric *fabric, uint32_t table, struct wherry_slot *slots)
+int tables_read(const struct fabric *fabric, uint32_t table, struct wherry_slot *slots)
 {
 	_close_ int fd = open_table(fabric, table);
 	struct cell *cells = NULL;
@@ -123,6 +123,82 @@ static int read_table(const struct fabric *fabric, uint32_t table, struct wherry
 		memcpy(&slots[i], &cells[i].slot, sizeof(slots[i]));
 	munmap(cells, CELLS_BYTES);
 	return 0;
+}
+
+/* The bits that are set, as indexes. */
+static int list_bits(const uint8_t *bits, uint16_t **out, size_t *count)
+{
+	uint16_t *list;
+	size_t n = 0;
+
+	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
+		n += bits[i];
+	list = calloc(n + 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	n = 0;
+	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
+		if (bits[i])
+			list[n++] = (uint16_t)i;
+	*out = list;
+	*count = n;
+	return 0;
+}
+
+static void forget_use(struct table_use *use)
+{
+	free(use->machines);
+	free(use->formers);
+	*use = (struct table_use){};
+}
+
+static int note_use(struct table_use *use, const struct wherry_slot *slots)
+{
+	_free_ uint8_t *bits = calloc(2, WHERRY_MAX_MACHINES);
+	int r;
+
+	forget_use(use);
+	if (!bits)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++) {
+		bits[slots[i].machine] = 1;
+		bits[WHERRY_MAX_MACHINES + slots[i].former] = 1;
+	}
+	r = list_bits(bits, &use->machines, &use->machine_count);
+	if (r == 0)
+		r = list_bits(bits + WHERRY_MAX_MACHINES, &use->formers, &use->former_count);
+	use->is_known = r == 0;
+	return r;
+}
+
+const struct table_use *tables_use(struct fabric *fabric, uint32_t table)
+{
+	struct table_use *use = &fabric->table_uses[table];
+	_free_ struct wherry_slot *slots = NULL;
+
+	if (use->is_known)
+		return use;
+	slots = malloc(TABLE_BYTES);
+	if (!slots || tables_read(fabric, table, slots) < 0 || note_use(use, slots) < 0)
+		return NULL;
+	return use;
+}
+
+static int compare_indexes(const void *a, const void *b)
+{
+	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
+}
+
+bool tables_has(const uint16_t *list, size_t count, uint16_t index)
+{
+	return count && bsearch(&index, list, count, sizeof(*list), compare_indexes);
+}
+
+void tables_unload(struct fabric *fabric)
+{
+	for (uint32_t i = 0; fabric->table_uses && i < WHERRY_MAX_TABLES; i++)
+		forget_use(&fabric->table_uses[i]);
+	free(fabric->table_uses);
 }
 
 /* Word by word, as readers may be there. */
@@ -156,6 +232,7 @@ static int replace_table(struct fabric *fabric, uint32_t table, const struct whe
 
 	if (fd < 0)
 		return fd;
+	forget_use(&fabric->table_uses[table]);
 	r = fill_table(fd, slots);
 	if (r < 0)
 		return r;
@@ -188,16 +265,11 @@ static struct wherry_slot hand_on(
 
 	if (before.machine == next)
 		after.former = before.former;
-	else if (before.machine && fabric->machines[before.machine].ifindex)
+	else if (before.machine && machine_is_known(fabric, before.machine))
 		after.former = before.machine;
 	else if (before.former != next)
 		after.former = before.former;
 	return after;
-}
-
-static int compare_indexes(const void *a, const void *b)
-{
-	return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
 }
 
 static int find_machines(const struct fabric *fabric, const struct fabric_group *group,
@@ -259,7 +331,7 @@ static int update_table(
 		return -ENOMEM;
 	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
 		before[i] = state->slot;
-	if (table && (r = read_table(fabric, table, before)) < 0)
+	if (table && (r = tables_read(fabric, table, before)) < 0)
 		return r;
 	r = choose_entries(fabric, machines, count, before, after);
 	if (r < 0)
@@ -308,11 +380,11 @@ int tables_update_group(struct fabric *fabric, struct group_state *state,
 	return 0;
 }
 
-struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index)
+struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index, bool is_all)
 {
 	if (slot.former == index)
 		slot.former = 0;
-	if (slot.machine == index)
+	if (is_all && slot.machine == index)
 		slot.machine = 0;
 	return slot;
 }
@@ -326,47 +398,63 @@ int tables_load(struct fabric *fabric, struct err *err)
 	return 0;
 }
 
-static int forget_in_table(struct fabric *fabric, uint32_t table, uint16_t index)
+/* Returns 1 when it was there. */
+static int forget_in_table(struct fabric *fabric, uint32_t table, uint16_t index, bool is_all)
 {
-	_free_ struct wherry_slot *slots = malloc(TABLE_BYTES);
-	_close_ int fd = open_table(fabric, table);
-	bool is_changed = false;
+	_free_ struct wherry_slot *slots = NULL;
+	const struct table_use *use = tables_use(fabric, table);
+	_close_ int fd = -1;
 	int r;
 
-	if (!slots)
-		return -ENOMEM;
+	if (use && !tables_has(use->formers, use->former_count, index) &&
+		!(is_all && tables_has(use->machines, use->machine_count, index)))
+		return 0;
+	fd = open_table(fabric, table);
 	if (fd < 0)
 		return fd;
-	r = read_table(fabric, table, slots);
+	slots = malloc(TABLE_BYTES);
+	if (!slots)
+		return -ENOMEM;
+	r = tables_read(fabric, table, slots);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++) {
-		struct wherry_slot without = tables_without(slots[i], index);
-
-		is_changed |= memcmp(&without, &slots[i], sizeof(without)) != 0;
-		slots[i] = without;
-	}
+	for (uint32_t i = 0; i < WHERRY_MAGLEV_SLOTS; i++)
+		slots[i] = tables_without(slots[i], index, is_all);
+	forget_use(&fabric->table_uses[table]);
 	/* Entry by entry in place: each is one word, and no reader has to wait. */
-	return is_changed ? fill_table(fd, slots) : 0;
+	r = fill_table(fd, slots);
+	if (r == 0)
+		r = note_use(&fabric->table_uses[table], slots);
+	return r < 0 ? r : 1;
 }
 
-int tables_forget_machine(struct fabric *fabric, uint16_t index, struct err *err)
+/* What its table was made of is no longer what it is: the next fabric_apply() looks at it again. */
+static void forget_machines(struct group_state *state)
+{
+	free(state->machines);
+	state->machines = NULL;
+	state->machine_count = 0;
+}
+
+int tables_forget_machine(struct fabric *fabric, uint16_t index, bool is_all, struct err *err)
 {
 	/* All tables, not those of known groups only: after a start none is known yet. */
 	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
-		int r = fabric->table_ids[table] ? forget_in_table(fabric, table, index) : 0;
+		int r = fabric->table_ids[table] ? forget_in_table(fabric, table, index, is_all)
+						 : 0;
 
 		if (r < 0)
 			return err_errno(err, r, "cannot take a machine out of table %u", table);
+		for (size_t i = 0; r > 0 && i < fabric->group_count; i++)
+			if (fabric->groups[i].table == table)
+				forget_machines(&fabric->groups[i]);
 	}
 	for (size_t i = 0; i < fabric->group_count; i++) {
 		struct group_state *state = &fabric->groups[i];
 
-		state->slot = tables_without(state->slot, index);
-		/* What the table was made of is no longer what it is. */
-		free(state->machines);
-		state->machines = NULL;
-		state->machine_count = 0;
+		state->slot = tables_without(state->slot, index, is_all);
+		if (is_all && tables_has(state->machines, state->machine_count, index))
+			forget_machines(state);
 	}
 	return 0;
 }
@@ -391,6 +479,7 @@ void tables_drop_unwanted(struct fabric *fabric)
 	for (uint32_t table = 1; table < WHERRY_MAX_TABLES; table++) {
 		if (!fabric->table_ids[table] || wanted[table])
 			continue;
+		forget_use(&fabric->table_uses[table]);
 		if (bpf_map_delete_elem(fabric->maps[MAP_TABLES], &table) == 0 || errno == ENOENT)
 			note_table(fabric, table, 0);
 	}

@@ -32,11 +32,23 @@ struct group_state *tables_add_group(
 int tables_update_group(struct fabric *fabric, struct group_state *state,
 	const struct fabric_group *group, struct err *err);
 
-/* Takes a machine out of all groups' slots and tables. */
-int tables_forget_machine(struct fabric *fabric, uint16_t index, struct err *err);
+/* Takes a machine out of all groups' slots and tables: as former owner and, with @is_all, as owner.
+ */
+int tables_forget_machine(struct fabric *fabric, uint16_t index, bool is_all, struct err *err);
 
 /* Drops the states that are not is_wanted, and their tables; no service may use them any more. */
 void tables_drop_unwanted(struct fabric *fabric);
 
-/* The slot without @index in it. */
-struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index);
+/* The slot without @index in it: as former owner and, with @is_all, as owner. */
+struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index, bool is_all);
+
+/* Reads the table's slots, WHERRY_MAGLEV_SLOTS. */
+int tables_read(const struct fabric *fabric, uint32_t table, struct wherry_slot *slots);
+
+/* What is in the table, read when it is not known yet. NULL: it cannot be read. */
+const struct table_use *tables_use(struct fabric *fabric, uint32_t table);
+
+/* True when @index is in the sorted @list. */
+bool tables_has(const uint16_t *list, size_t count, uint16_t index);
+
+void tables_unload(struct fabric *fabric);

@@ -43,8 +43,7 @@ static const char *check_endpoint(const char *text, size_t len)
 		return "an endpoint is too long";
 	if (memchr(text, '@', len))
 		return "it names a user, and etcd knows its clients by their certificates here";
-	if (!colon || colon[-(colon > text)] == ':' ||
-		memchr(colon, ']', len - (size_t)(colon - text)))
+	if (!colon || memchr(colon, ']', len - (size_t)(colon - text)))
 		return "an endpoint has no port (etcd's is 2379 as a rule)";
 	host_len = (size_t)(colon - text);
 	if (!host_len)

@@ -84,9 +84,11 @@ struct store_etcd_options {
 };
 
 /*
- * Opens the store of a fleet. Every call is answered, or fails, within 2 s; while etcd is known to
- * be away calls fail at once, with -EHOSTDOWN and the endpoints in the sentence, and a connection
- * is sought in the background (store_dispatch()). Fails with -EHOSTDOWN when no endpoint answers
+ * Opens the store of a fleet. Every call is answered, or fails, within 2 s (a range of megabytes:
+ * 2 s for each page of it); while etcd is known to be away calls fail at once, with -EHOSTDOWN and
+ * the endpoints in the sentence, and a connection is sought in the background (store_dispatch()).
+ * A transaction that was sent and never answered is -EHOSTDOWN, too, and the sentence says that it
+ * may have happened: it is never sent twice. Fails with -EHOSTDOWN when no endpoint answers
  * now; -EINVAL for a URL or file that cannot be used.
  */
 int store_open_etcd(struct store **out, const struct store_etcd_options *options, struct err *err);
@@ -104,6 +106,8 @@ int store_is_away(struct store *store, struct err *err);
  * Puts @key now and keeps it there while this process lives and the store hears of it: a store of
  * many hosts deletes it @ttl_s seconds after they part; an embedded one when the store is closed.
  * Setting it again replaces the value. Comes back by itself when the store was away for longer.
+ * When this fails, what was kept before stays as it was. Closing a store of many hosts does not
+ * delete it: a daemon that restarts within @ttl_s sets it again and nobody notices.
  */
 int store_keep_alive(struct store *store, const char *key, const char *value, unsigned int ttl_s,
 	struct err *err);

@@ -32,12 +32,13 @@ static void serve(struct port_range range, size_t extra_count, const struct fabr
 		{"lab/extra", (const char *const[]){lab.machines[2].id}, 1},
 	};
 	const struct addr addr = addr_from_v4(htonl(PUBLIC));
-	struct fabric_service services[4] = {{addr, PROTOCOL_UDP, range, 0}};
+	struct fabric_service services[4] = {{addr, PROTOCOL_UDP, range, 0, false}};
+	const struct fabric_address addrs[] = {{addr, "lab"}};
 	struct err err = {};
 
 	for (size_t i = 0; i < extra_count; i++)
 		services[1 + i] = extra[i];
-	if (fabric_apply(lab.fabric, groups, 2, services, 1 + extra_count, &addr, 1, &err) < 0)
+	if (fabric_apply(lab.fabric, groups, 2, services, 1 + extra_count, addrs, 1, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -62,7 +63,7 @@ static void ranges_of_every_alignment_are_exact(void **state)
 static void a_port_of_its_own_wins_over_the_range_around_it(void **state)
 {
 	const struct fabric_service extra = {
-		addr_from_v4(htonl(PUBLIC)), PROTOCOL_UDP, {6050, 6050}, 1};
+		addr_from_v4(htonl(PUBLIC)), PROTOCOL_UDP, {6050, 6050}, 1, false};
 	struct outcome outcome;
 
 	(void)state;
@@ -78,8 +79,8 @@ static void a_port_of_its_own_wins_over_the_range_around_it(void **state)
 static void a_tcp_service_does_not_serve_udp(void **state)
 {
 	const struct fabric_service extra[] = {
-		{addr_from_v4(htonl(PUBLIC)), PROTOCOL_TCP, {443, 443}, 0},
-		{addr_from_v4(htonl(PUBLIC)), PROTOCOL_TCP, {8000, 8100}, 0},
+		{addr_from_v4(htonl(PUBLIC)), PROTOCOL_TCP, {443, 443}, 0, false},
+		{addr_from_v4(htonl(PUBLIC)), PROTOCOL_TCP, {8000, 8100}, 0, false},
 	};
 
 	(void)state;

@@ -81,7 +81,8 @@ static struct addr public_addr(uint32_t offset)
 static void apply(const struct fabric_group *groups, size_t group_count,
 	const struct fabric_service *services, size_t service_count)
 {
-	const struct addr addrs[] = {addr_from_v4(htonl(PUBLIC)), addr_from_v4(htonl(PUBLIC_C))};
+	const struct fabric_address addrs[] = {
+		{addr_from_v4(htonl(PUBLIC)), "app"}, {addr_from_v4(htonl(PUBLIC_C)), "app"}};
 	struct err err = {};
 
 	if (fabric_apply(lab.fabric, groups, group_count, services, service_count, addrs,
@@ -162,8 +163,8 @@ static void check_port_that_changes_its_group(bool with_restart, bool new_group_
 	const struct fabric_group new_group = {"app/new", two_and_three, 2};
 	const struct fabric_group groups[] = {
 		new_group_first ? new_group : old_group, new_group_first ? old_group : new_group};
-	struct fabric_service services[] = {
-		{public, PROTOCOL_UDP, {100, 100}, 0}, {public, PROTOCOL_UDP, {200, 200}, 0}};
+	struct fabric_service services[] = {{public, PROTOCOL_UDP, {100, 100}, 0, false},
+		{public, PROTOCOL_UDP, {200, 200}, 0, false}};
 
 	apply(&old_group, 1, services, 2);
 	if (with_restart)
@@ -224,9 +225,9 @@ static void a_table_that_no_service_ever_used_is_given_back_after_a_start(void *
 static void an_address_may_be_named_twice(void **state)
 {
 	const struct addr public = addr_from_v4(htonl(PUBLIC));
-	const struct addr addrs[] = {public, public, public};
+	const struct fabric_address addrs[] = {{public, "app"}, {public, "app"}, {public, "app"}};
 	const struct fabric_group group = {"app/web", one_and_two, 1};
-	const struct fabric_service service = {public, PROTOCOL_UDP, {300, 400}, 0};
+	const struct fabric_service service = {public, PROTOCOL_UDP, {300, 400}, 0, false};
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -240,7 +241,7 @@ static void services_that_went_are_gone_and_those_that_stayed_are_not(void **sta
 {
 	const struct addr public = addr_from_v4(htonl(PUBLIC));
 	const struct fabric_group group = {"lab/one", one_and_two, 1};
-	const struct fabric_service service = {public, PROTOCOL_UDP, {PORT, PORT}, 0};
+	const struct fabric_service service = {public, PROTOCOL_UDP, {PORT, PORT}, 0, false};
 
 	(void)state;
 	apply(&group, 1, &service, 1);
@@ -254,12 +255,12 @@ static void an_unknown_machine_is_refused_by_name(void **state)
 {
 	const struct addr public = addr_from_v4(htonl(PUBLIC));
 	const struct fabric_group group = {"app/web", (const char *const[]){"nobody"}, 1};
-	const struct fabric_service service = {public, PROTOCOL_UDP, {300, 400}, 0};
+	const struct fabric_service service = {public, PROTOCOL_UDP, {300, 400}, 0, false};
+	const struct fabric_address addr = {public, "app"};
 	struct err err = {};
 
 	(void)state;
-	assert_int_equal(
-		fabric_apply(lab.fabric, &group, 1, &service, 1, &public, 1, &err), -EINVAL);
+	assert_int_equal(fabric_apply(lab.fabric, &group, 1, &service, 1, &addr, 1, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "nobody"));
 	assert_int_equal(receiver_of(40000, PORT), 1); /* nothing changed */
 	assert_int_equal(lab_apply(1U << 1 | 1U << 2), 0);
@@ -290,17 +291,17 @@ static void more_machines_than_fit_are_refused_in_words(void **state)
 		r = fabric_machine_set(lab.fabric, &machine, NULL, &err);
 	}
 	assert_int_equal(r, -ENOSPC);
-	assert_non_null(strstr(err.text, "4095 machines"));
+	assert_non_null(strstr(err.text, "65535 machines"));
 }
 
 static void more_addresses_than_fit_are_refused_in_words(void **state)
 {
-	_free_ struct addr *addrs = calloc(WHERRY_MAX_ADDRESSES + 1, sizeof(*addrs));
+	_free_ struct fabric_address *addrs = calloc(WHERRY_MAX_ADDRESSES + 1, sizeof(*addrs));
 	struct err err = {};
 
 	(void)state;
 	for (uint32_t i = 0; i <= WHERRY_MAX_ADDRESSES; i++)
-		addrs[i] = public_addr(i);
+		addrs[i] = (struct fabric_address){public_addr(i), "app"};
 	assert_int_equal(
 		fabric_apply(lab.fabric, NULL, 0, NULL, 0, addrs, WHERRY_MAX_ADDRESSES + 1, &err),
 		-ENOSPC);
@@ -314,15 +315,16 @@ static void more_addresses_than_fit_are_refused_in_words(void **state)
 static void more_port_blocks_than_fit_are_refused_in_words(void **state)
 {
 	const size_t count = WHERRY_MAX_SERVICES / 30 + 1;
-	_free_ struct addr *addrs = calloc(count, sizeof(*addrs));
+	_free_ struct fabric_address *addrs = calloc(count, sizeof(*addrs));
 	_free_ struct fabric_service *services = calloc(count, sizeof(*services));
 	const struct fabric_group group = {"app/web", one_and_two, 1};
 	struct err err = {};
 
 	(void)state;
 	for (uint32_t i = 0; i < count; i++) {
-		addrs[i] = public_addr(i);
-		services[i] = (struct fabric_service){addrs[i], PROTOCOL_UDP, {1, 65534}, 0};
+		addrs[i] = (struct fabric_address){public_addr(i), "app"};
+		services[i] =
+			(struct fabric_service){addrs[i].addr, PROTOCOL_UDP, {1, 65534}, 0, false};
 	}
 	assert_int_equal(
 		fabric_apply(lab.fabric, &group, 1, services, count, addrs, count, &err), -ENOSPC);
@@ -349,7 +351,7 @@ static void ten_thousand_services_take_less_than_a_second(void **state)
 {
 	_free_ struct fabric_group *groups = calloc(MANY, sizeof(*groups));
 	_free_ struct fabric_service *services = calloc(MANY, sizeof(*services));
-	_free_ struct addr *addrs = calloc(MANY, sizeof(*addrs));
+	_free_ struct fabric_address *addrs = calloc(MANY, sizeof(*addrs));
 	char(*names)[16] = calloc(MANY, sizeof(*names));
 	const char *const whats[] = {"new", "the same", "the same after a start", "moved"};
 	size_t before_kib = resident_kib();
@@ -359,9 +361,10 @@ static void ten_thousand_services_take_less_than_a_second(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < MANY; i++) {
 		snprintf(names[i], sizeof(names[i]), "app-%u/web", i);
-		addrs[i] = public_addr(i);
+		addrs[i] = (struct fabric_address){public_addr(i), "app"};
 		groups[i] = (struct fabric_group){names[i], one_and_two, 1};
-		services[i] = (struct fabric_service){addrs[i], PROTOCOL_UDP, {5000, 5000}, i};
+		services[i] = (struct fabric_service){
+			addrs[i].addr, PROTOCOL_UDP, {5000, 5000}, i, false};
 	}
 	for (size_t what = 0; what < ARRAY_LEN(whats); what++) {
 		uint64_t start_ms = clock_now_ms(), spent_ms;

@@ -133,6 +133,74 @@ struct frame frame_icmp_error(uint32_t from, uint32_t to, uint8_t type, uint8_t 
 	return frame;
 }
 
+static struct frame make_room(const struct frame *inside, size_t offset, size_t len)
+{
+	struct frame frame = *inside;
+
+	frame.len = ETH_HLEN + ntohs(frame_ip(inside)->tot_len) + len;
+	assert(frame.len <= FRAME_MAX);
+	memcpy(frame.bytes + offset + len, inside->bytes + offset, frame.len - offset - len);
+	return frame;
+}
+
+struct frame frame_minimal(const struct frame *inside, uint32_t from, uint32_t to)
+{
+	struct frame frame = make_room(inside, ETH_HLEN + 20, 12);
+	struct ip_view *ip = frame_ip(&frame);
+	uint8_t *minimal = (uint8_t *)(ip + 1);
+	uint16_t check;
+
+	assert(ip->ihl == 5);
+	minimal[0] = ip->protocol;
+	minimal[1] = 0x80;
+	minimal[2] = minimal[3] = 0;
+	memcpy(minimal + 4, &ip->daddr, 4);
+	memcpy(minimal + 8, &ip->saddr, 4);
+	check = htons((uint16_t)~fold(add_words(0, minimal, 12)));
+	memcpy(minimal + 2, &check, sizeof(check));
+	ip->protocol = 55;
+	ip->tot_len = htons((uint16_t)(ntohs(ip->tot_len) + 12));
+	ip->saddr = htonl(from);
+	ip->daddr = htonl(to);
+	frame_fix_ip(&frame);
+	return frame;
+}
+
+struct frame frame_ipip(const struct frame *inside, uint32_t from, uint32_t to)
+{
+	struct frame frame = make_room(inside, ETH_HLEN, 20);
+	struct ip_view *ip = frame_ip(&frame);
+
+	ip->ihl = 5;
+	ip->protocol = IPPROTO_IPIP;
+	ip->ttl = 64;
+	ip->frag_off = htons(0x4000);
+	ip->tot_len = htons((uint16_t)(ntohs(ip->tot_len) + 20));
+	ip->saddr = htonl(from);
+	ip->daddr = htonl(to);
+	frame_fix_ip(&frame);
+	return frame;
+}
+
+struct frame frame_readdressed(const struct frame *source, uint32_t from, uint32_t to)
+{
+	struct frame frame = *source;
+	struct ip_view *ip = frame_ip(&frame);
+	struct udp_view *udp = frame_l4(&frame);
+	size_t len = ntohs(ip->tot_len) - ip->ihl * 4u;
+
+	if (from)
+		ip->saddr = htonl(from);
+	if (to)
+		ip->daddr = htonl(to);
+	frame_fix_ip(&frame);
+	if (ip->protocol == IPPROTO_UDP && !(ip->frag_off & htons(0x3fff)) && udp->check) {
+		udp->check = 0;
+		udp->check = htons((uint16_t)~udp_sum(ip, (uint8_t *)udp, len));
+	}
+	return frame;
+}
+
 struct frame frame_ipv4(uint32_t from, uint32_t to, uint8_t protocol)
 {
 	struct frame frame = start_ip(from, to, protocol, 5, 24);

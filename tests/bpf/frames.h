@@ -69,6 +69,13 @@ struct frame frame_ipv4(uint32_t from, uint32_t to, uint8_t protocol);
 /* Puts the right sum into the IP header after a change of it. */
 void frame_fix_ip(struct frame *frame);
 
+/* @inside as encapsulated by RFC 2004 and by RFC 2003, padding left out. */
+struct frame frame_minimal(const struct frame *inside, uint32_t from, uint32_t to);
+struct frame frame_ipip(const struct frame *inside, uint32_t from, uint32_t to);
+
+/* A copy with another source, destination (0: as it is), with all checksums made anew. */
+struct frame frame_readdressed(const struct frame *frame, uint32_t from, uint32_t to);
+
 struct ip_view *frame_ip(const struct frame *frame);
 struct udp_view *frame_l4(const struct frame *frame);
 uint32_t frame_from(const struct frame *frame);

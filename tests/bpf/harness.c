@@ -14,16 +14,23 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-struct lab lab = {
-	.machines =
-		{
-			[1] = {"machine-1", .primary = IP4(172, 16, 0, 2),
-				.service = IP4(172, 16, 0, 3)},
-			[2] = {"machine-2", .primary = IP4(172, 16, 0, 10),
-				.service = IP4(172, 16, 0, 11)},
-			[3] = {"machine-3", .primary = IP4(172, 16, 0, 18),
-				.service = IP4(172, 16, 0, 19)},
-		},
+struct lab lab =
+	{
+		.machines =
+			{
+				[1] = {"machine-1", "lab", .primary = IP4(172, 16, 0, 2),
+					.service = IP4(172, 16, 0, 3)},
+				[2] = {"machine-2", "lab", .primary = IP4(172, 16, 0, 10),
+					.service = IP4(172, 16, 0, 11)},
+				[3] = {"machine-3", "other", .primary = IP4(172, 16, 0, 18),
+					.service = IP4(172, 16, 0, 19)},
+				[4] = {"machine-4", "lab", WORKER, .primary = IP4(172, 16, 4, 2),
+					.service = IP4(172, 16, 4, 3)},
+				[5] = {"machine-5", "lab", WORKER_B, .primary = IP4(172, 16, 5, 2),
+					.service = IP4(172, 16, 5, 3)},
+				[6] = {"machine-6", "other", WORKER, .primary = IP4(172, 16, 6, 2),
+					.service = IP4(172, 16, 6, 3)},
+			},
 };
 
 static int sockets[64], socket_count;
@@ -130,6 +137,13 @@ int lab_up(void **state)
 	      "up");
 	shell("ip addr add %s/24 dev up0 && ip route add default via %s", text(HOST), text(ROUTER));
 	lab.up_ifindex = if_nametoindex("up0");
+	shell("ip tuntap add dev mesh0 mode tun && ip link set mesh0 up");
+	shell("ip link add whole0 type veth && ip link add pieces0 type veth");
+	shell("ip link set whole0 up && ip link set pieces0 up");
+	shell("ip route add 10.64.0.0/24 dev mesh0 && ip route add 172.16.4.0/22 dev mesh0");
+	lab.mesh_ifindex = if_nametoindex("mesh0");
+	lab.whole_ifindex = if_nametoindex("whole0");
+	lab.pieces_ifindex = if_nametoindex("pieces0");
 	for (unsigned int n = 1; n <= MACHINES; n++)
 		make_machine(n);
 	if (fabric_open(&lab.fabric, &options, &err) < 0) {
@@ -174,23 +188,53 @@ void lab_machine_set(unsigned int n)
 	struct lab_machine *machine = &lab.machines[n];
 	struct fabric_machine wanted = {
 		.id = machine->id,
+		.app = machine->app,
 		.ifindex = machine->ifindex,
 		.netns_id = (int32_t)n,
 		.primary = addr_from_v4(htonl(machine->primary)),
 		.service = addr_from_v4(htonl(machine->service)),
-		.public_addr = addr_from_v4(htonl(n == 3 ? PUBLIC_C : PUBLIC)),
+		.public_addr = addr_from_v4(htonl(n % 3 ? PUBLIC : PUBLIC_C)),
 		.mac = {2, 0, 0, 0, 1, (uint8_t)n},
 		.gateway_mac = {2, 0, 0, 0, 2, (uint8_t)n},
 	};
 	struct err err = {};
 
+	if (machine->host)
+		wanted.host = addr_from_v4(htonl(machine->host));
 	if (fabric_machine_set(lab.fabric, &wanted, &machine->index, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
+void lab_fleet(uint32_t edge)
+{
+	const struct fabric_host hosts[] = {
+		{addr_from_v4(htonl(EDGE)), true, false},
+		{addr_from_v4(htonl(EDGE_B)), true, true},
+		{addr_from_v4(htonl(WORKER)), false, true},
+		{addr_from_v4(htonl(WORKER_B)), false, true},
+		{addr_from_v4(htonl(WORKER_C)), false, true},
+	};
+	const struct fabric_mesh mesh = {
+		.ifindex = lab.mesh_ifindex,
+		.addr = addr_from_v4(htonl(SELF)),
+		.nearest_edge = edge ? addr_from_v4(htonl(edge)) : (struct addr){},
+		.mtu_bytes = MESH_MTU,
+		.whole_ifindex = lab.whole_ifindex,
+		.pieces_ifindex = lab.pieces_ifindex,
+		.resizer_addr = addr_from_v4(htonl(RESIZER)),
+	};
+	struct err err = {};
+
+	if (fabric_set_hosts(lab.fabric, hosts, ARRAY_LEN(hosts), &err) < 0 ||
+		fabric_set_mesh(lab.fabric, &mesh, &err) < 0)
+		fail_msg("%s", err.text);
+	for (unsigned int n = MACHINES + 1; n <= FLEET; n++)
+		lab_machine_set(n);
+}
+
 int lab_apply(unsigned int many_mask)
 {
-	const char *many[MACHINES];
+	const char *many[FLEET];
 	struct fabric_group groups[] = {
 		{"lab/one", (const char *const[]){lab.machines[1].id}, 1},
 		{"lab/many", many, 0},
@@ -200,17 +244,18 @@ int lab_apply(unsigned int many_mask)
 	const struct addr public = addr_from_v4(htonl(PUBLIC));
 	const struct addr other = addr_from_v4(htonl(PUBLIC_C));
 	const struct fabric_service services[] = {
-		{public, PROTOCOL_UDP, {PORT, PORT}, 0},
-		{public, PROTOCOL_UDP, {PORT_RANGE, PORT_RANGE + 100}, 0},
-		{public, PROTOCOL_UDP, {PORT_MANY, PORT_MANY}, 1},
-		{public, PROTOCOL_UDP, {PORT_NONE, PORT_NONE}, 2},
-		{other, PROTOCOL_UDP, {PORT_C, PORT_C}, 3},
+		{public, PROTOCOL_UDP, {PORT, PORT}, 0, false},
+		{public, PROTOCOL_UDP, {PORT_RANGE, PORT_RANGE + 100}, 0, false},
+		{public, PROTOCOL_UDP, {PORT_MANY, PORT_MANY}, 1, false},
+		{public, PROTOCOL_UDP, {PORT_NONE, PORT_NONE}, 2, false},
+		{other, PROTOCOL_UDP, {PORT_C, PORT_C}, 3, false},
 	};
-	const struct addr addrs[] = {public, other, addr_from_v4(htonl(PUBLIC_UNUSED))};
+	const struct fabric_address addrs[] = {
+		{public, "lab"}, {other, "other"}, {addr_from_v4(htonl(PUBLIC_UNUSED)), "unused"}};
 	struct err err = {};
 	int r;
 
-	for (unsigned int n = 1; n <= MACHINES; n++)
+	for (unsigned int n = 1; n <= FLEET; n++)
 		if (many_mask & 1U << n)
 			many[groups[1].machine_count++] = lab.machines[n].id;
 	r = fabric_apply(lab.fabric, groups, ARRAY_LEN(groups), services, ARRAY_LEN(services),
@@ -229,9 +274,12 @@ int lab_reset(void **state)
 	if (fabric_apply(lab.fabric, NULL, 0, NULL, 0, NULL, 0, &err) < 0)
 		return -1;
 	for (uint32_t i = 1; i < WHERRY_MAX_MACHINES; i++)
-		if (lab.fabric->machines[i].ifindex &&
+		if (machine_is_known(lab.fabric, (uint16_t)i) &&
 			fabric_machine_remove(lab.fabric, lab.fabric->machines[i].id, &err) < 0)
 			return -1;
+	if (fabric_set_mesh(lab.fabric, NULL, &err) < 0 ||
+		fabric_set_hosts(lab.fabric, NULL, 0, &err) < 0)
+		return -1;
 	for (unsigned int n = 1; n <= MACHINES; n++)
 		lab_machine_set(n);
 	clear_map(lab.flows);
@@ -262,7 +310,7 @@ int lab_socket(unsigned int n, uint32_t addr, uint16_t port, uint32_t client, ui
 static void read_counters(uint64_t *verdicts, struct wherry_traffic *traffic)
 {
 	fabric_verdicts(lab.fabric, verdicts);
-	for (unsigned int n = 1; n <= MACHINES; n++) {
+	for (unsigned int n = 1; n <= FLEET; n++) {
 		traffic[n] = (struct wherry_traffic){};
 		fabric_machine_traffic(lab.fabric, lab.machines[n].id, &traffic[n]);
 	}
@@ -274,7 +322,7 @@ struct outcome lab_run_gso(enum fabric_program program, unsigned int ifindex,
 	struct __sk_buff ctx = {.ifindex = ifindex, .gso_size = gso_size};
 	struct outcome outcome = {.in = *frame};
 	uint64_t verdicts[WHERRY_VERDICT_COUNT];
-	struct wherry_traffic traffic[MACHINES + 1];
+	struct wherry_traffic traffic[FLEET + 1];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame->bytes,
 		.data_size_in = (uint32_t)frame->len, .data_out = outcome.out.bytes,
 		.data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
@@ -285,7 +333,7 @@ struct outcome lab_run_gso(enum fabric_program program, unsigned int ifindex,
 	read_counters(outcome.counted, outcome.traffic);
 	for (int i = 0; i < WHERRY_VERDICT_COUNT; i++)
 		outcome.counted[i] -= verdicts[i];
-	for (unsigned int n = 1; n <= MACHINES; n++) {
+	for (unsigned int n = 1; n <= FLEET; n++) {
 		outcome.traffic[n].rx_packets -= traffic[n].rx_packets;
 		outcome.traffic[n].rx_bytes -= traffic[n].rx_bytes;
 		outcome.traffic[n].tx_packets -= traffic[n].tx_packets;
@@ -325,6 +373,11 @@ struct outcome lab_worker_udp(unsigned int n, const struct datagram *datagram)
 	return lab_worker(n, &frame);
 }
 
+struct outcome lab_mesh(const struct frame *frame)
+{
+	return lab_run(PROGRAM_MESH_PLAIN, lab.mesh_ifindex, frame);
+}
+
 struct outcome lab_client_sends(uint16_t client_port, uint16_t port)
 {
 	const struct datagram datagram = {
@@ -340,10 +393,33 @@ struct outcome lab_client_sends(uint16_t client_port, uint16_t port)
 
 unsigned int lab_receiver(const struct outcome *outcome)
 {
-	for (unsigned int n = 1; n <= MACHINES; n++)
+	for (unsigned int n = 1; n <= FLEET; n++)
 		if (outcome->traffic[n].rx_packets == 1)
 			return n;
 	return 0;
+}
+
+static void check_counters(
+	const struct outcome *outcome, enum wherry_verdict counted, const char *file, int line)
+{
+	for (int i = 0; i < WHERRY_VERDICT_COUNT; i++)
+		if (outcome->counted[i] != (i == (int)counted))
+			print_error("%s counted %d times\n",
+				fabric_verdict_name((enum wherry_verdict)i),
+				(int)outcome->counted[i]);
+	for (int i = 0; i < WHERRY_VERDICT_COUNT; i++)
+		_assert_int_equal(outcome->counted[i], i == (int)counted, file, line);
+}
+
+void lab_check_sent(const struct outcome *outcome, const struct frame *expected,
+	enum wherry_verdict counted, const char *file, int line)
+{
+	if (outcome->verdict != TCX_REDIRECT)
+		print_error("verdict %d, not %d\n", outcome->verdict, TCX_REDIRECT);
+	check_counters(outcome, counted, file, line);
+	_assert_int_equal(outcome->verdict, TCX_REDIRECT, file, line);
+	_assert_int_equal(outcome->out.len, expected->len, file, line);
+	_assert_memory_equal(outcome->out.bytes, expected->bytes, expected->len, file, line);
 }
 
 void lab_check(const struct outcome *outcome, int verdict, enum wherry_verdict counted,
@@ -351,14 +427,8 @@ void lab_check(const struct outcome *outcome, int verdict, enum wherry_verdict c
 {
 	if (outcome->verdict != verdict)
 		print_error("verdict %d, not %d\n", outcome->verdict, verdict);
-	for (int i = 0; i < WHERRY_VERDICT_COUNT; i++)
-		if (outcome->counted[i] != (i == (int)counted))
-			print_error("%s counted %d times\n",
-				fabric_verdict_name((enum wherry_verdict)i),
-				(int)outcome->counted[i]);
+	check_counters(outcome, counted, file, line);
 	_assert_int_equal((uintmax_t)outcome->verdict, (uintmax_t)verdict, file, line);
-	for (int i = 0; i < WHERRY_VERDICT_COUNT; i++)
-		_assert_int_equal(outcome->counted[i], i == (int)counted, file, line);
 	_assert_int_equal(outcome->out.len, outcome->in.len, file, line);
 	if (verdict == TCX_REDIRECT)
 		_assert_true(

@@ -42,10 +42,23 @@
 #define PORT_C	   5000 /* PUBLIC_C, machine 3 */
 #define PORT_FREE  4999 /* no service */
 
-#define MACHINES 3
+/* Mesh addresses, used after lab_fleet(). */
+#define SELF	 IP4(10, 64, 0, 1)
+#define EDGE	 IP4(10, 64, 0, 2)
+#define WORKER	 IP4(10, 64, 0, 3) /* machine 4; machine 6, of another app */
+#define WORKER_B IP4(10, 64, 0, 4) /* machine 5 */
+#define WORKER_C IP4(10, 64, 0, 5) /* no machine */
+#define EDGE_B	 IP4(10, 64, 0, 6)
+#define STRANGER IP4(10, 64, 0, 9) /* no host */
+#define RESIZER	 IP4(169, 254, 77, 1)
+#define MESH_MTU 1440
+
+#define MACHINES 3 /* on this host */
+#define FLEET	 6 /* with those elsewhere */
 
 struct lab_machine {
-	const char *id;
+	const char *id, *app;
+	uint32_t host; /* 0: this one */
 	unsigned int ifindex;
 	int netns; /* descriptor of its namespace; its id is its number */
 	uint32_t primary, service;
@@ -54,8 +67,8 @@ struct lab_machine {
 
 struct lab {
 	struct fabric *fabric;
-	unsigned int up_ifindex;
-	struct lab_machine machines[MACHINES + 1]; /* from 1 */
+	unsigned int up_ifindex, mesh_ifindex, whole_ifindex, pieces_ifindex;
+	struct lab_machine machines[FLEET + 1]; /* from 1 */
 	int flows, fragments, outflows;
 };
 
@@ -69,6 +82,12 @@ int lab_reset(void **state);
 /* Makes machine @n known (again). */
 void lab_machine_set(unsigned int n);
 
+/*
+ * Makes the machines elsewhere and the other hosts known, and the mesh one by a WireGuard device.
+ * With @edge, what machines send first leaves by it: this host is no edge. lab_reset() ends it.
+ */
+void lab_fleet(uint32_t edge);
+
 /* Makes the services those of lab_reset(), group "lab/many" having the machines of bit mask. */
 int lab_apply(unsigned int many_mask);
 
@@ -80,7 +99,7 @@ struct outcome {
 	int verdict;
 	struct frame in, out;
 	uint64_t counted[WHERRY_VERDICT_COUNT];
-	struct wherry_traffic traffic[MACHINES + 1];
+	struct wherry_traffic traffic[FLEET + 1];
 };
 
 struct outcome lab_run(
@@ -96,6 +115,9 @@ struct outcome lab_edge_udp(const struct datagram *datagram);
 struct outcome lab_worker(unsigned int n, const struct frame *frame);
 struct outcome lab_worker_udp(unsigned int n, const struct datagram *datagram);
 
+/* From the mesh. As by a device with Ethernet headers: test runs know no others. */
+struct outcome lab_mesh(const struct frame *frame);
+
 /* Client's datagram from @client_port to PUBLIC:@port. */
 struct outcome lab_client_sends(uint16_t client_port, uint16_t port);
 
@@ -107,9 +129,16 @@ unsigned int lab_receiver(const struct outcome *outcome);
 void lab_check(const struct outcome *outcome, int verdict, enum wherry_verdict counted,
 	const char *file, int line);
 
-#define assert_dropped(o, why)	lab_check(&(o), TCX_DROP, why, __FILE__, __LINE__)
-#define assert_left(o, why)	lab_check(&(o), TCX_NEXT, why, __FILE__, __LINE__)
-#define assert_redirected(o)	lab_check(&(o), TCX_REDIRECT, WHERRY_VERDICT_COUNT, __FILE__, __LINE__)
-#define assert_not_ours(o)	lab_check(&(o), TCX_NEXT, WHERRY_VERDICT_COUNT, __FILE__, __LINE__)
-#define assert_addr_equal(a, b) assert_int_equal(a, b)
-#define TEST(name)		cmocka_unit_test_setup(name, lab_reset)
+#define assert_dropped(o, why) lab_check(&(o), TCX_DROP, why, __FILE__, __LINE__)
+#define assert_left(o, why)    lab_check(&(o), TCX_NEXT, why, __FILE__, __LINE__)
+#define assert_redirected(o)   lab_check(&(o), TCX_REDIRECT, WHERRY_VERDICT_COUNT, __FILE__, __LINE__)
+#define assert_not_ours(o)     lab_check(&(o), TCX_NEXT, WHERRY_VERDICT_COUNT, __FILE__, __LINE__)
+/* Redirected, and exactly this comes out. @counted as for lab_check(). */
+void lab_check_sent(const struct outcome *outcome, const struct frame *expected,
+	enum wherry_verdict counted, const char *file, int line);
+
+#define assert_sent(o, expected)                                                                   \
+	lab_check_sent(&(o), &(expected), WHERRY_VERDICT_COUNT, __FILE__, __LINE__)
+#define assert_sent_as(o, expected, why) lab_check_sent(&(o), &(expected), why, __FILE__, __LINE__)
+#define assert_addr_equal(a, b)		 assert_int_equal(a, b)
+#define TEST(name)			 cmocka_unit_test_setup(name, lab_reset)

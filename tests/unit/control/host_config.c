@@ -325,9 +325,38 @@ static void four_resolvers_are_three(void **state)
 		3);
 }
 
+static void a_fleet_s_keys_are_checked(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{"host_name = \"a b\"", "a host's name is letters"},
+		{"store = \"mysql://x\"", "it must be \"sqlite\" or an etcd"},
+		{"store = \"etcd://\"", "it must be \"sqlite\" or an etcd"},
+		{"etcd_cert = \"/x\"", "go together"},
+		{"underlay = \"vxlan\"", "allowed are \"wireguard\""},
+		{"endpoint = \"example.com\"", "the address by which other hosts"},
+		{"underlay = \"plain\"\nendpoint = \"2001:db8::1\"", "IPv4 with underlay"},
+		{"mesh_port = 0", "1 to 65535"},
+		{"mesh_pool = \"10.64.0.0/30\"", "from /12 to /28"},
+		{"mesh_pool = \"172.16.0.0/16\"", "outside the machine pool"},
+		{"flow_idle = \"soon\"", "flow_idle"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		PARSE(parsed, cases[i].text);
+
+		if (!parsed.diags.count || !strstr(parsed.diags.items[0].message, cases[i].message))
+			fail_msg("%s: %s", cases[i].text,
+				parsed.diags.count ? parsed.diags.items[0].message : "nothing");
+	}
+}
+
 static void json_shows_effective_values_under_the_keys_of_the_file(void **state)
 {
-	PARSE(parsed, "public_pools = [\"203.0.113.0/24\"]\nnameservers = [\"9.9.9.9\"]");
+	PARSE(parsed, "public_pools = [\"203.0.113.0/24\"]\nnameservers = [\"9.9.9.9\"]\n"
+		      "host_name = \"edge-1\"");
 	json_t *json = host_config_to_json(&parsed.config);
 	char *text = json_dumps(json, JSON_COMPACT);
 
@@ -336,7 +365,9 @@ static void json_shows_effective_values_under_the_keys_of_the_file(void **state)
 		"{\"region\":\"local\",\"roles\":[\"edge\",\"worker\"],"
 		"\"public_pools\":[\"203.0.113.0/24\"],\"machine_pool\":\"172.16.0.0/12\","
 		"\"public_interface\":null,\"nameservers\":[\"9.9.9.9\"],\"max_flows\":262144,"
-		"\"log_level\":\"info\"}");
+		"\"log_level\":\"info\",\"host_name\":\"edge-1\",\"store\":\"sqlite\","
+		"\"underlay\":\"wireguard\",\"mesh_pool\":\"10.64.0.0/16\",\"mesh_port\":51820,"
+		"\"flow_idle\":3600}");
 	free(text);
 	json_decref(json);
 }
@@ -365,6 +396,7 @@ int main(void)
 		cmocka_unit_test(the_host_s_resolvers_are_the_machines),
 		cmocka_unit_test(resolvers_on_the_host_s_loopback_give_way_to_the_uplink_s),
 		cmocka_unit_test(four_resolvers_are_three),
+		cmocka_unit_test(a_fleet_s_keys_are_checked),
 		cmocka_unit_test(json_shows_effective_values_under_the_keys_of_the_file),
 	};
 

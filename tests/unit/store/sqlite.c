@@ -419,6 +419,25 @@ static void a_read_only_file_is_refused_in_words(void **state)
 
 #define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void a_key_that_is_kept_alive_goes_when_the_store_is_closed(void **state)
+{
+	struct store *store = open_store();
+	struct store_entries entries = {};
+
+	(void)state;
+	assert_int_equal(put(store, "stays", "", NULL), 0);
+	assert_int_equal(store_keep_alive(store, "hosts/1", "1", 5, NULL), 0);
+	assert_int_equal(store_keep_alive(store, "hosts/2", "1", 5, NULL), 0);
+	assert_int_equal(store_keep_alive(store, "hosts/1", "2", 5, NULL), 0);
+	store_close(store);
+	store = open_store();
+	assert_int_equal(store_range(store, "", &entries, NULL, NULL), 0);
+	assert_int_equal(entries.count, 1);
+	assert_string_equal(entries.items[0].key, "stays");
+	store_entries_clear(&entries);
+	store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +457,7 @@ int main(void)
 		FILE_TEST(a_catalog_on_a_full_disk_can_be_opened),
 		FILE_TEST(a_new_catalog_on_a_full_disk_is_refused),
 		FILE_TEST(a_read_only_file_system_is_refused_in_words),
+		FILE_TEST(a_key_that_is_kept_alive_goes_when_the_store_is_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

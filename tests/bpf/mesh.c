@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Off the mesh: who may send what, what is forged, and what reaches machines and clients. */
+#include "harness.h"
+
+#define CLIENT_PORT 40000
+
+static const struct datagram hello = {
+	.from = CLIENT, .to = PUBLIC, .sport = CLIENT_PORT, .dport = PORT, .payload_len = 32};
+
+/* The answer of machine 1, as it sends it. */
+static struct datagram answer(void)
+{
+	struct datagram datagram = {.from = lab.machines[1].service,
+		.to = CLIENT,
+		.sport = PORT,
+		.dport = CLIENT_PORT,
+		.payload_len = 40};
+
+	return datagram;
+}
+
+/* The answer of machine 4, elsewhere, as its host sends it. */
+static struct datagram far_answer(void)
+{
+	struct datagram datagram = {.from = PUBLIC,
+		.to = CLIENT,
+		.sport = PORT,
+		.dport = CLIENT_PORT,
+		.payload_len = 40};
+
+	return datagram;
+}
+
+static int a_worker(void **state)
+{
+	int r = lab_reset(state);
+
+	lab_fleet(EDGE_B);
+	return r;
+}
+
+static int an_edge(void **state)
+{
+	int r = lab_reset(state);
+
+	lab_fleet(0);
+	return r < 0 ? r : lab_apply(1U << 4);
+}
+
+/* By the machine's service address. */
+static struct outcome arrives(const struct frame *inside, uint32_t from, unsigned int machine)
+{
+	const struct frame frame =
+		frame_ip(inside)->ihl == 5 && !(frame_ip(inside)->frag_off & htons(0x3fff))
+			? frame_minimal(inside, from, lab.machines[machine].service)
+			: frame_ipip(inside, from, lab.machines[machine].service);
+
+	return lab_mesh(&frame);
+}
+
+static struct outcome hello_arrives(uint32_t from, unsigned int machine)
+{
+	const struct frame frame = frame_udp(&hello);
+
+	return arrives(&frame, from, machine);
+}
+
+static void a_datagram_from_an_edge_reaches_the_machine(void **state)
+{
+	const struct frame frame = frame_udp(&hello);
+	struct outcome outcome = hello_arrives(EDGE, 1);
+	struct frame expected = frame_readdressed(&frame, 0, lab.machines[1].primary);
+
+	(void)state;
+	assert_sent(outcome, expected);
+	assert_int_equal(lab_receiver(&outcome), 1);
+	lab_socket(1, lab.machines[1].service, PORT, 0, 0);
+	usleep(20000);
+	expected = frame_readdressed(&frame, 0, lab.machines[1].service);
+	outcome = hello_arrives(EDGE, 1);
+	assert_sent(outcome, expected);
+}
+
+static void both_formats_carry_every_payload_length(void **state)
+{
+	struct datagram datagram = hello;
+
+	(void)state;
+	for (size_t len = 0; len <= 1400; len += len < 30 ? 1 : 170) {
+		struct frame frame, outer, expected;
+		struct outcome outcome;
+
+		datagram.payload_len = len;
+		frame = frame_udp(&datagram);
+		expected = frame_readdressed(&frame, 0, lab.machines[1].primary);
+		outer = frame_minimal(&frame, EDGE, lab.machines[1].service);
+		outcome = lab_mesh(&outer);
+		assert_sent(outcome, expected);
+		outer = frame_ipip(&frame, EDGE, lab.machines[1].service);
+		outcome = lab_mesh(&outer);
+		assert_sent(outcome, expected);
+	}
+}
+
+static void ip_options_arrive(void **state)
+{
+	struct datagram datagram = hello;
+
+	(void)state;
+	for (datagram.ihl = 6; datagram.ihl <= 15; datagram.ihl++) {
+		const struct frame frame = frame_udp(&datagram);
+		const struct frame expected = frame_readdressed(&frame, 0, lab.machines[1].primary);
+		struct outcome outcome = arrives(&frame, EDGE, 1);
+
+		assert_sent(outcome, expected);
+	}
+}
+
+static void fragments_arrive_after_the_first_one(void **state)
+{
+	struct datagram first = hello, last = hello;
+	struct frame frame, expected;
+	struct outcome outcome;
+
+	(void)state;
+	first.id = last.id = 9;
+	first.more_fragments = true;
+	last.offset8 = 5;
+	last.payload_len = 1;
+	frame = frame_udp(&last);
+	outcome = arrives(&frame, EDGE, 1);
+	assert_dropped(outcome, WHERRY_FRAGMENT_UNKNOWN);
+	frame = frame_udp(&first);
+	outcome = arrives(&frame, EDGE, 1);
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+	assert_int_equal(frame_to(&outcome.out), lab.machines[1].primary);
+	assert_int_equal(outcome.out.len, frame.len);
+	frame = frame_udp(&last);
+	expected = frame_readdressed(&frame, 0, lab.machines[1].primary);
+	outcome = arrives(&frame, EDGE, 1);
+	assert_sent(outcome, expected);
+}
+
+static void an_answer_goes_to_the_edge_that_it_came_by(void **state)
+{
+	struct datagram datagram = answer();
+	const struct frame frame = frame_udp(&datagram);
+	const struct frame inside = frame_readdressed(&frame, PUBLIC, 0);
+	struct frame expected = frame_minimal(&inside, lab.machines[1].service, EDGE);
+	struct outcome outcome;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	outcome = lab_worker(1, &frame);
+	assert_sent(outcome, expected);
+	assert_int_equal(outcome.traffic[1].tx_packets, 1);
+	hello_arrives(EDGE_B, 1);
+	expected = frame_minimal(&inside, lab.machines[1].service, EDGE_B);
+	outcome = lab_worker(1, &frame);
+	assert_sent(outcome, expected);
+}
+
+/* EDGE_B is the nearest one. */
+static void an_answer_goes_to_the_nearest_edge_when_the_first_is_gone(void **state)
+{
+	const struct fabric_host hosts[] = {{addr_from_v4(htonl(EDGE_B)), true, false}};
+	struct datagram datagram = answer();
+	const struct frame frame = frame_udp(&datagram);
+	const struct frame inside = frame_readdressed(&frame, PUBLIC, 0);
+	const struct frame expected = frame_minimal(&inside, lab.machines[1].service, EDGE_B);
+	struct outcome outcome;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	assert_int_equal(fabric_set_hosts(lab.fabric, hosts, 1, NULL), 0);
+	outcome = lab_worker(1, &frame);
+	assert_sent(outcome, expected);
+}
+
+static void without_an_edge_an_answer_is_dropped(void **state)
+{
+	struct datagram datagram = answer();
+	struct outcome outcome;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	lab_fleet(0);
+	assert_int_equal(fabric_set_hosts(lab.fabric, NULL, 0, NULL), 0);
+	outcome = lab_worker_udp(1, &datagram);
+	assert_dropped(outcome, WHERRY_NO_EDGE);
+}
+
+static void every_form_of_an_answer_is_encapsulated(void **state)
+{
+	struct datagram datagram = answer();
+	struct frame frame, inside, expected;
+	struct outcome outcome;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	for (datagram.ihl = 6; datagram.ihl <= 15; datagram.ihl++) {
+		frame = frame_udp(&datagram);
+		inside = frame_readdressed(&frame, PUBLIC, 0);
+		expected = frame_ipip(&inside, lab.machines[1].service, EDGE);
+		outcome = lab_worker(1, &frame);
+		assert_sent(outcome, expected);
+	}
+	datagram.ihl = 5;
+	datagram.no_check = true;
+	frame = frame_udp(&datagram);
+	inside = frame_readdressed(&frame, PUBLIC, 0);
+	expected = frame_minimal(&inside, lab.machines[1].service, EDGE);
+	outcome = lab_worker(1, &frame);
+	assert_sent(outcome, expected);
+}
+
+static void fragments_of_an_answer_follow_the_first_one(void **state)
+{
+	struct datagram first = answer(), last = answer();
+	struct frame frame, inside, expected;
+	struct outcome outcome;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	first.id = last.id = 3;
+	first.more_fragments = true;
+	last.offset8 = 6;
+	last.payload_len = 7;
+	frame = frame_udp(&first);
+	outcome = lab_worker(1, &frame);
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+	assert_int_equal(outcome.out.len, frame.len + 20);
+	frame = frame_udp(&last);
+	inside = frame_readdressed(&frame, PUBLIC, 0);
+	expected = frame_ipip(&inside, lab.machines[1].service, EDGE);
+	outcome = lab_worker(1, &frame);
+	assert_sent(outcome, expected);
+}
+
+/* As the machine sent it: refused or cut, it comes back and is an answer then. */
+static void an_answer_too_large_goes_to_the_resizer_as_it_is(void **state)
+{
+	struct datagram datagram = answer();
+	struct outcome outcome;
+	struct frame frame, inside, expected;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	datagram.payload_len = MESH_MTU - 12 - 28 + 1;
+	frame = frame_udp(&datagram);
+	outcome = lab_worker(1, &frame);
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+	assert_int_equal(outcome.counted[WHERRY_RESIZED], 1);
+	assert_memory_equal(outcome.out.bytes + 12, frame.bytes + 12, frame.len - 12);
+	assert_int_equal(outcome.traffic[1].tx_packets, 0);
+	datagram.payload_len = 100;
+	frame = frame_udp(&datagram);
+	inside = frame_readdressed(&frame, PUBLIC, 0);
+	expected = frame_minimal(&inside, lab.machines[1].service, EDGE);
+	outcome = lab_run(PROGRAM_RESIZED, lab.pieces_ifindex, &frame);
+	assert_sent(outcome, expected);
+}
+
+static void what_leaves_the_service_address_unasked_goes_by_the_nearest_edge(void **state)
+{
+	struct datagram datagram = answer();
+	const struct datagram back = {
+		.from = ELSEWHERE, .to = PUBLIC, .sport = 53, .dport = 9000, .payload_len = 9};
+	struct frame frame, inside, expected;
+	struct outcome outcome;
+
+	(void)state;
+	datagram.to = ELSEWHERE;
+	datagram.sport = 9000;
+	datagram.dport = 53;
+	frame = frame_udp(&datagram);
+	inside = frame_readdressed(&frame, PUBLIC, 0);
+	expected = frame_minimal(&inside, lab.machines[1].service, EDGE_B);
+	outcome = lab_worker(1, &frame);
+	assert_sent(outcome, expected);
+	frame = frame_udp(&back);
+	expected = frame_readdressed(&frame, 0, lab.machines[1].primary);
+	outcome = arrives(&frame, EDGE_B, 1);
+	assert_sent(outcome, expected);
+}
+
+static void own_traffic_to_a_public_address_elsewhere_is_left_to_nat(void **state)
+{
+	struct datagram datagram = answer();
+	struct outcome outcome;
+
+	(void)state;
+	assert_int_equal(lab_apply(1U << 4), 0);
+	datagram.from = lab.machines[1].primary;
+	datagram.to = PUBLIC;
+	datagram.dport = PORT_MANY;
+	outcome = lab_worker_udp(1, &datagram);
+	assert_left(outcome, WHERRY_OWN_TRAFFIC);
+	datagram.to = PUBLIC_C;
+	datagram.dport = PORT_C; /* machine 3, here */
+	outcome = lab_worker_udp(1, &datagram);
+	assert_redirected(outcome);
+	assert_int_equal(lab_receiver(&outcome), 3);
+}
+
+static void an_icmp_error_inside_reaches_the_machine(void **state)
+{
+	const struct datagram sent = far_answer();
+	const struct frame quoted = frame_udp(&sent);
+	const struct frame error = frame_icmp_error(ROUTER, PUBLIC, 3, 4, &quoted, 28);
+	struct outcome outcome;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	outcome = arrives(&error, EDGE, 1);
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+	assert_int_equal(outcome.out.len, error.len);
+	assert_true(frame_sums_are_right(&outcome.out));
+	assert_int_equal(frame_from(&outcome.out), ROUTER);
+	assert_int_equal(frame_to(&outcome.out), lab.machines[1].primary);
+	assert_int_equal(ntohl(frame_quoted(&outcome.out)->saddr), lab.machines[1].primary);
+}
+
+static void a_machine_s_icmp_error_goes_to_the_edge(void **state)
+{
+	struct datagram received = hello;
+	struct frame quoted, error, expected;
+	struct outcome outcome;
+
+	(void)state;
+	hello_arrives(EDGE, 1);
+	received.to = lab.machines[1].primary;
+	quoted = frame_udp(&received);
+	error = frame_icmp_error(lab.machines[1].primary, CLIENT, 3, 3, &quoted, 28);
+	quoted = frame_udp(&hello);
+	/* The quoted UDP checksum stays that of the machine's address. */
+	frame_l4(&quoted)->check = ((struct udp_view *)(frame_quoted(&error) + 1))->check;
+	expected = frame_icmp_error(PUBLIC, CLIENT, 3, 3, &quoted, 28);
+	expected = frame_minimal(&expected, lab.machines[1].service, EDGE);
+	outcome = lab_worker(1, &error);
+	assert_sent(outcome, expected);
+}
+
+static void hosts_that_may_not_send_are_refused(void **state)
+{
+	struct outcome outcome = hello_arrives(STRANGER, 1);
+
+	(void)state;
+	assert_dropped(outcome, WHERRY_MESH_UNKNOWN_HOST);
+	outcome = hello_arrives(WORKER_C, 1);
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+	outcome = hello_arrives(lab.machines[4].service, 1);
+	assert_dropped(outcome, WHERRY_MESH_UNKNOWN_HOST);
+	outcome = hello_arrives(WORKER, 1); /* has machine 4, of the same app */
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+}
+
+static void a_host_may_pass_on_for_an_app_as_long_as_it_has_machines_of_it(void **state)
+{
+	struct outcome outcome;
+
+	(void)state;
+	assert_int_equal(fabric_machine_remove(lab.fabric, lab.machines[4].id, NULL), 0);
+	outcome = hello_arrives(WORKER, 1);
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+	outcome = hello_arrives(WORKER_B, 1);
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+}
+
+static void a_packet_for_another_app_s_address_is_refused(void **state)
+{
+	struct datagram datagram = hello;
+	struct frame frame;
+	struct outcome outcome;
+
+	(void)state;
+	datagram.to = PUBLIC_C;
+	frame = frame_udp(&datagram);
+	outcome = arrives(&frame, EDGE, 1);
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+	datagram.to = lab.machines[1].primary;
+	frame = frame_udp(&datagram);
+	outcome = arrives(&frame, EDGE, 1);
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+}
+
+static void forged_clients_are_refused(void **state)
+{
+	const uint32_t sources[] = {0, IP4(127, 0, 0, 1), IP4(224, 0, 0, 5),
+		lab.machines[1].primary, lab.machines[1].service, lab.machines[2].primary,
+		lab.machines[4].primary};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		struct datagram datagram = hello;
+		struct frame frame;
+		struct outcome outcome;
+
+		datagram.from = sources[i];
+		frame = frame_udp(&datagram);
+		outcome = arrives(&frame, EDGE, 1);
+		assert_dropped(outcome, WHERRY_MARTIAN_SOURCE);
+	}
+}
+
+static void assert_malformed(struct frame frame)
+{
+	struct outcome outcome = lab_mesh(&frame);
+
+	assert_dropped(outcome, WHERRY_MESH_MALFORMED);
+}
+
+static void fix_minimal(struct frame *frame)
+{
+	uint8_t *minimal = (uint8_t *)(frame_ip(frame) + 1);
+	uint32_t sum = 0;
+
+	minimal[2] = minimal[3] = 0;
+	for (int i = 0; i < 12; i += 2)
+		sum += (uint32_t)minimal[i] << 8 | minimal[i + 1];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	minimal[2] = (uint8_t)(sum >> 8);
+	minimal[3] = (uint8_t)sum;
+}
+
+static struct frame good_minimal(void)
+{
+	const struct frame frame = frame_udp(&hello);
+
+	return frame_minimal(&frame, EDGE, lab.machines[1].service);
+}
+
+static void forged_minimal_headers_are_malformed(void **state)
+{
+	struct frame frame;
+	uint8_t *minimal;
+
+	(void)state;
+	for (size_t i = 0; i < 12; i++) { /* every byte is under the checksum */
+		frame = good_minimal();
+		((uint8_t *)(frame_ip(&frame) + 1))[i] ^= 0x41;
+		assert_malformed(frame);
+	}
+	frame = good_minimal(); /* without the source */
+	minimal = (uint8_t *)(frame_ip(&frame) + 1);
+	minimal[1] = 0;
+	fix_minimal(&frame);
+	assert_malformed(frame);
+	for (int i = 0; i < 2; i++) { /* encapsulated twice */
+		frame = good_minimal();
+		minimal = (uint8_t *)(frame_ip(&frame) + 1);
+		minimal[0] = i ? 55 : 4;
+		fix_minimal(&frame);
+		assert_malformed(frame);
+	}
+	frame = good_minimal(); /* a fragment */
+	frame_ip(&frame)->frag_off = htons(0x2000);
+	frame_fix_ip(&frame);
+	assert_malformed(frame);
+	frame = good_minimal();
+	frame_ip(&frame)->frag_off = htons(3);
+	frame_fix_ip(&frame);
+	assert_malformed(frame);
+}
+
+static void short_packets_are_malformed(void **state)
+{
+	const struct frame whole = frame_udp(&hello);
+
+	(void)state;
+	for (size_t len = 20; len < 20 + 12 + 8; len++) {
+		struct frame frame = good_minimal();
+
+		frame.len = ETH_HLEN + len;
+		assert_malformed(frame); /* longer than what is there */
+		frame_ip(&frame)->tot_len = htons((uint16_t)len);
+		frame_fix_ip(&frame);
+		assert_malformed(frame);
+	}
+	for (size_t len = 20; len < 20 + 20 + 8; len++) {
+		struct frame frame = frame_ipip(&whole, EDGE, lab.machines[1].service);
+
+		frame.len = ETH_HLEN + len;
+		assert_malformed(frame);
+		frame_ip(&frame)->tot_len = htons((uint16_t)len);
+		frame_fix_ip(&frame);
+		assert_malformed(frame);
+	}
+}
+
+static void forged_inner_headers_are_malformed(void **state)
+{
+	const struct frame whole = frame_udp(&hello);
+	const struct frame good = frame_ipip(&whole, EDGE, lab.machines[1].service);
+	struct ip_view *inside;
+	struct frame frame;
+
+	(void)state;
+	for (int what = 0; what < 7; what++) {
+		frame = good;
+		inside = frame_ip(&frame) + 1;
+		switch (what) {
+		case 0:
+			inside->version = 6;
+			break;
+		case 1:
+			inside->ihl = 4;
+			break;
+		case 2:
+			inside->tot_len = htons((uint16_t)(ntohs(inside->tot_len) - 1));
+			break;
+		case 3:
+			inside->tot_len = htons((uint16_t)(ntohs(inside->tot_len) + 1));
+			break;
+		case 4:
+			inside->protocol = 4;
+			break;
+		case 5:
+			inside->protocol = 55;
+			break;
+		case 6:
+			inside->ihl = 15; /* the UDP header is beyond the end */
+			break;
+		}
+		if (what == 6)
+			frame.len = ETH_HLEN + 20 + 60;
+		assert_malformed(frame);
+	}
+}
+
+static void other_protocols_inside_are_refused(void **state)
+{
+	const struct frame tcp = frame_ipv4(CLIENT, PUBLIC, IPPROTO_TCP);
+	struct outcome outcome = arrives(&tcp, EDGE, 1);
+
+	(void)state;
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+}
+
+static void a_flood_of_fragment_ids_breaks_no_flow(void **state)
+{
+	struct datagram datagram = hello;
+	struct outcome outcome;
+
+	(void)state;
+	datagram.more_fragments = true;
+	for (uint32_t i = 0; i < 20000; i++) {
+		struct frame frame;
+
+		datagram.id = (uint16_t)i;
+		datagram.from = CLIENT + i / 5000;
+		frame = frame_udp(&datagram);
+		outcome = arrives(&frame, EDGE, 1);
+		assert_int_equal(outcome.verdict, TCX_REDIRECT);
+	}
+	outcome = hello_arrives(EDGE, 1);
+	assert_int_equal(lab_receiver(&outcome), 1);
+}
+
+static void the_rest_of_the_mesh_s_traffic_is_the_kernel_s(void **state)
+{
+	const struct frame probe = frame_ipv4(EDGE, SELF, IPPROTO_ICMP);
+	const struct frame ipv6 = frame_ipv6("fdaa::1", "fdaa::2", IPPROTO_UDP);
+	struct outcome outcome = lab_mesh(&probe);
+
+	(void)state;
+	assert_not_ours(outcome);
+	outcome = lab_mesh(&ipv6);
+	assert_not_ours(outcome);
+	outcome = lab_edge_udp(&hello);
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+}
+
+/* Edges. */
+
+static void an_answer_from_elsewhere_leaves_to_the_client(void **state)
+{
+	const struct datagram datagram = far_answer();
+	const struct frame frame = frame_udp(&datagram);
+	const struct frame minimal = frame_minimal(&frame, lab.machines[4].service, SELF);
+	const struct frame ipip = frame_ipip(&frame, lab.machines[4].service, SELF);
+	struct outcome outcome = lab_mesh(&minimal);
+
+	(void)state;
+	assert_sent(outcome, frame);
+	assert_int_equal(outcome.traffic[4].tx_packets, 1);
+	assert_int_equal(outcome.traffic[4].tx_bytes, 20 + 8 + 40);
+	outcome = lab_mesh(&ipip);
+	assert_sent(outcome, frame);
+}
+
+static void a_machine_speaks_for_its_own_app_s_addresses_only(void **state)
+{
+	struct datagram datagram = far_answer();
+	struct frame frame = frame_udp(&datagram);
+	struct frame outer = frame_minimal(&frame, lab.machines[6].service, SELF);
+	struct outcome outcome = lab_mesh(&outer);
+
+	(void)state;
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+	datagram.from = lab.machines[4].service; /* not public at all */
+	frame = frame_udp(&datagram);
+	outer = frame_minimal(&frame, lab.machines[4].service, SELF);
+	outcome = lab_mesh(&outer);
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+	datagram.from = PUBLIC;
+	frame = frame_udp(&datagram);
+	outer = frame_minimal(&frame, lab.machines[1].service, SELF); /* is here */
+	outcome = lab_mesh(&outer);
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
+	outer = frame_minimal(&frame, WORKER, SELF);
+	outcome = lab_mesh(&outer);
+	assert_dropped(outcome, WHERRY_MESH_UNKNOWN_HOST);
+	outer = frame_minimal(&frame, lab.machines[4].primary, SELF);
+	outcome = lab_mesh(&outer);
+	assert_dropped(outcome, WHERRY_MESH_UNKNOWN_HOST);
+}
+
+static void an_answer_to_a_program_of_the_host_is_left_to_it(void **state)
+{
+	struct datagram datagram = far_answer();
+	struct frame frame, outer;
+	struct outcome outcome;
+
+	(void)state;
+	datagram.to = HOST;
+	frame = frame_udp(&datagram);
+	outer = frame_minimal(&frame, lab.machines[4].service, SELF);
+	outcome = lab_mesh(&outer);
+	assert_int_equal(outcome.verdict, TCX_NEXT);
+	assert_int_equal(outcome.counted[WHERRY_TO_HOST], 1);
+	assert_int_equal(outcome.out.len, frame.len);
+	assert_memory_equal(outcome.out.bytes, frame.bytes, frame.len);
+}
+
+static void a_machine_of_an_edge_talks_to_one_elsewhere(void **state)
+{
+	struct datagram datagram = {.from = lab.machines[1].primary,
+		.to = PUBLIC,
+		.sport = 3000,
+		.dport = PORT_MANY,
+		.payload_len = 8};
+	struct frame frame = frame_udp(&datagram), expected, outer;
+	struct outcome outcome = lab_worker(1, &frame);
+
+	(void)state;
+	expected = frame_minimal(&frame, SELF, lab.machines[4].service);
+	assert_sent(outcome, expected);
+	datagram = far_answer();
+	datagram.to = lab.machines[1].primary;
+	frame = frame_udp(&datagram);
+	outer = frame_minimal(&frame, lab.machines[4].service, SELF);
+	outcome = lab_mesh(&outer);
+	assert_sent(outcome, frame);
+	assert_int_equal(lab_receiver(&outcome), 1);
+}
+
+static void addresses_of_the_mesh_are_no_clients(void **state)
+{
+	const uint32_t clients[] = {WORKER, EDGE, lab.machines[5].primary};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+		struct datagram datagram = far_answer();
+		struct frame frame, outer;
+		struct outcome outcome;
+
+		datagram.to = clients[i];
+		frame = frame_udp(&datagram);
+		outer = frame_minimal(&frame, lab.machines[4].service, SELF);
+		outcome = lab_mesh(&outer);
+		assert_int_equal(outcome.verdict, TCX_DROP);
+		assert_int_equal(outcome.counted[WHERRY_MARTIAN_SOURCE], 1);
+	}
+}
+
+/* What machine 4 sent first, from a port that no service has. */
+static void what_a_machine_elsewhere_sent_first_is_answered(void **state)
+{
+	const struct datagram out = {
+		.from = PUBLIC, .to = ELSEWHERE, .sport = 9000, .dport = 53, .payload_len = 8};
+	const struct datagram back = {
+		.from = ELSEWHERE, .to = PUBLIC, .sport = 53, .dport = 9000, .payload_len = 9};
+	struct frame frame = frame_udp(&out), expected;
+	struct frame outer = frame_minimal(&frame, lab.machines[4].service, SELF);
+	struct outcome outcome = lab_edge_udp(&back);
+
+	(void)state;
+	assert_left(outcome, WHERRY_NO_SERVICE);
+	outcome = lab_mesh(&outer);
+	assert_sent(outcome, frame);
+	frame = frame_udp(&back);
+	expected = frame_minimal(&frame, SELF, lab.machines[4].service);
+	outcome = lab_edge(&frame);
+	assert_sent(outcome, expected);
+}
+
+/* From a port whose service is machine 1's. */
+static void what_was_sent_first_from_another_s_port_is_answered_to_its_sender(void **state)
+{
+	const struct datagram out = {
+		.from = PUBLIC, .to = ELSEWHERE, .sport = PORT, .dport = 53, .payload_len = 8};
+	const struct datagram back = {
+		.from = ELSEWHERE, .to = PUBLIC, .sport = 53, .dport = PORT, .payload_len = 9};
+	struct frame frame = frame_udp(&out);
+	const struct frame outer = frame_minimal(&frame, lab.machines[4].service, SELF);
+	struct outcome outcome = lab_mesh(&outer);
+
+	(void)state;
+	assert_int_equal(outcome.verdict, TCX_REDIRECT);
+	for (int i = 0; i < 2; i++) {
+		outcome = lab_edge_udp(&back);
+		assert_int_equal(lab_receiver(&outcome), 4);
+		outcome = lab_edge_udp(&hello);
+		assert_int_equal(lab_receiver(&outcome), 1);
+		/* A change of the service does not forget it. */
+		assert_int_equal(lab_apply(1U << 4 | 1U << 5), 0);
+	}
+}
+
+#define WORKER_TEST(name) cmocka_unit_test_setup(name, a_worker)
+#define EDGE_TEST(name)	  cmocka_unit_test_setup(name, an_edge)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WORKER_TEST(a_datagram_from_an_edge_reaches_the_machine),
+		WORKER_TEST(both_formats_carry_every_payload_length),
+		WORKER_TEST(ip_options_arrive),
+		WORKER_TEST(fragments_arrive_after_the_first_one),
+		WORKER_TEST(an_answer_goes_to_the_edge_that_it_came_by),
+		WORKER_TEST(an_answer_goes_to_the_nearest_edge_when_the_first_is_gone),
+		WORKER_TEST(without_an_edge_an_answer_is_dropped),
+		WORKER_TEST(every_form_of_an_answer_is_encapsulated),
+		WORKER_TEST(fragments_of_an_answer_follow_the_first_one),
+		WORKER_TEST(an_answer_too_large_goes_to_the_resizer_as_it_is),
+		WORKER_TEST(what_leaves_the_service_address_unasked_goes_by_the_nearest_edge),
+		WORKER_TEST(own_traffic_to_a_public_address_elsewhere_is_left_to_nat),
+		WORKER_TEST(an_icmp_error_inside_reaches_the_machine),
+		WORKER_TEST(a_machine_s_icmp_error_goes_to_the_edge),
+		WORKER_TEST(hosts_that_may_not_send_are_refused),
+		WORKER_TEST(a_host_may_pass_on_for_an_app_as_long_as_it_has_machines_of_it),
+		WORKER_TEST(a_packet_for_another_app_s_address_is_refused),
+		WORKER_TEST(forged_clients_are_refused),
+		WORKER_TEST(forged_minimal_headers_are_malformed),
+		WORKER_TEST(short_packets_are_malformed),
+		WORKER_TEST(forged_inner_headers_are_malformed),
+		WORKER_TEST(other_protocols_inside_are_refused),
+		WORKER_TEST(a_flood_of_fragment_ids_breaks_no_flow),
+		WORKER_TEST(the_rest_of_the_mesh_s_traffic_is_the_kernel_s),
+		EDGE_TEST(an_answer_from_elsewhere_leaves_to_the_client),
+		EDGE_TEST(a_machine_speaks_for_its_own_app_s_addresses_only),
+		EDGE_TEST(an_answer_to_a_program_of_the_host_is_left_to_it),
+		EDGE_TEST(a_machine_of_an_edge_talks_to_one_elsewhere),
+		EDGE_TEST(addresses_of_the_mesh_are_no_clients),
+		EDGE_TEST(what_a_machine_elsewhere_sent_first_is_answered),
+		EDGE_TEST(what_was_sent_first_from_another_s_port_is_answered_to_its_sender),
+	};
+
+	return cmocka_run_group_tests(tests, lab_up, lab_down);
+}
