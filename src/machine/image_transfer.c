@@ -274,7 +274,8 @@ static int dial(const struct image_want *want, const struct image_source *source
 {
 	const uint16_t port = want->port ? want->port : IMAGE_TRANSFER_PORT;
 	_close_ int fd = socket(source->addr.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	const struct timeval stall = {.tv_sec = STALL_TIMEOUT_MS / 1000};
+	const unsigned int stall_ms = want->stall_ms ? want->stall_ms : STALL_TIMEOUT_MS;
+	const struct timeval stall = {.tv_sec = stall_ms / 1000, .tv_usec = stall_ms % 1000 * 1000};
 	struct pollfd ready = {.fd = fd, .events = POLLOUT};
 	struct sockaddr_storage addr;
 	socklen_t len = to_sockaddr(&want->from, 0, &addr);
@@ -306,7 +307,7 @@ static int broken(ssize_t got, struct err *err)
 	if (got == 0)
 		return err_set(err, -ECONNRESET, "the connection ended early");
 	if (errno == EAGAIN)
-		return err_set(err, -ETIMEDOUT, "nothing came for %d s", STALL_TIMEOUT_MS / 1000);
+		return err_set(err, -ETIMEDOUT, "it stopped sending");
 	return err_errno(err, -errno, "the connection broke");
 }
 

@@ -55,10 +55,11 @@ struct image_source {
 
 struct image_want {
 	char id[IMAGE_ID_LEN];
-	char *name;	  /* for people, and to name it by */
-	char *host;	  /* this host's name */
-	struct addr from; /* this host's address on the mesh; family 0: the kernel chooses */
-	uint16_t port;	  /* 0: IMAGE_TRANSFER_PORT */
+	char *name;	       /* for people, and to name it by */
+	char *host;	       /* this host's name */
+	struct addr from;      /* this host's address on the mesh; family 0: the kernel chooses */
+	uint16_t port;	       /* 0: IMAGE_TRANSFER_PORT */
+	unsigned int stall_ms; /* the longest silence; 0: 30 s */
 	struct image_source sources[IMAGE_SOURCES_MAX]; /* asked in this order */
 	size_t source_count;
 };
