@@ -428,8 +428,9 @@ static int load(int fd, const char *id, struct err *err)
 		return r;
 	close(take_fd(podman.pipe));
 	r = child_wait(&podman, "load", PREPARE_TIMEOUT_MS, err);
-	if (r == 0)
-		r = image_store_has(id, err);
+	if (r < 0)
+		return err_wrap(err, r, "what came cannot be loaded");
+	r = image_store_has(id, err);
 	if (r != 1)
 		return r;
 	remove_loaded(&podman);

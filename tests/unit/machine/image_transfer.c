@@ -387,7 +387,7 @@ static void what_goes_wrong_leaves_no_image_and_is_told_in_a_sentence(void **sta
 		enum manner manner;
 		const char *words;
 	} cases[] = {
-		{CUT, "podman load failed"},
+		{CUT, "what came cannot be loaded: podman load failed"},
 		{OTHER_IMAGE, "another image than the one asked for"},
 		{UNKNOWN_IMAGE, "podman save failed"},
 		{SILENT, "it stopped sending"},
