@@ -205,6 +205,7 @@ void control_close(struct control *control)
 	control->is_closing = true;
 	rollouts_free(control);
 	image_queue_close(control);
+	drains_free(control);
 	followers_end(control);
 	while (control->waiters) {
 		struct waiter *waiter = control->waiters;
