@@ -224,7 +224,9 @@ static int open_all(struct control *control, const struct control_options *optio
 
 void control_close(struct control *control)
 {
+	control->is_closing = true;
 	rollouts_free(control);
+	image_queue_close(control);
 	drains_free(control);
 	followers_end(control);
 	while (control->waiters) {

@@ -12,6 +12,8 @@
  *   machine_list.c  the machines by id, and their memory
  *   machine.c    one machine: from what is wanted to what is
  *   jobs.c       the blocking part of that, in workers
+ *   image_queue.c   images of other hosts, fetched before a start
+ *   image_server.c  images of this host, for the others
  *   public.c     the public interface, and the host's network around it
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
@@ -126,6 +128,8 @@ struct waiter {
 
 struct rollout;
 struct follower;
+struct image_server;
+struct image_work;
 struct failed_move;
 struct removal;
 
@@ -193,6 +197,9 @@ struct control {
 	uv_timer_t reattach_timer;
 	uv_timer_t adopt_timer;
 	struct follower *followers;
+	struct image_work *image_works;
+	struct image_server *image_server; /* NULL: no mesh */
+	bool is_closing;
 };
 
 /* catalog.c */
@@ -380,6 +387,7 @@ void machine_up_stop(struct machine *machine);
 /* jobs.c */
 
 struct machine_job {
+	struct machine_job *next; /* while it waits for an image */
 	uv_work_t work;
 	struct machine *machine;
 	enum job_type type;
@@ -393,8 +401,28 @@ struct machine_job {
 
 /* Starts the job; machine_job_done() is called in the loop when it is over. */
 int job_start(struct machine *machine, enum job_type type);
+/* For image_queue.c: goes on with the job in a worker, or ends it without one. */
+int job_run(struct machine_job *job);
+void job_end(struct machine_job *job, int status);
 int machine_spec_build(const struct machine *machine, struct machine_spec *out);
 char *machine_dir(const struct control *control, const char *id);
+
+/* image_queue.c */
+
+/* Whether the machine's image is another host's, and has to be fetched when it is not here. */
+bool image_queue_needs(const struct machine *machine);
+/* The job goes on, or ends with the sentence, when the image is here or cannot be had. */
+int image_queue_fetch(struct machine_job *job);
+/* A machine with this record is no more: an image that was fetched goes with the last one. */
+void image_queue_unused(struct control *control, const struct machine_record *record);
+/* What waits ends now; what runs ends later, with nobody to tell. */
+void image_queue_close(struct control *control);
+
+/* image_server.c */
+
+/* Serves this host's images on its mesh address. Again when the mesh's device is another one. */
+int image_server_open(struct control *control, struct err *err);
+void image_server_close(struct control *control);
 
 /* public.c */
 

@@ -343,6 +343,7 @@ static void removed(struct machine *machine)
 	log_info("machine", "app=%s machine=%s type=destroy state=destroyed", machine->record->app,
 		machine->record->id);
 	machine_close(machine);
+	image_queue_unused(control, machine->record); /* its memory goes later */
 }
 
 void machine_job_done(struct machine *machine, const struct machine_job *job)

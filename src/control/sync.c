@@ -169,6 +169,16 @@ static struct ip_record *find_ip(const struct control *control, const char *name
 	return catalog_find_ip(control, &addr, slash ? slash + 1 : NULL);
 }
 
+/* Machines send from their app's address. */
+static void touch_machines(struct control *control, const char *app)
+{
+	size_t count;
+	struct machine **machines = index_machines(control, app, &count);
+
+	for (size_t i = 0; i < count; i++)
+		machines[i]->needs_step = true;
+}
+
 static int put_ip(struct control *control, const char *name, const json_t *json, struct err *err)
 {
 	struct ip_record *record, *known = find_ip(control, name);
@@ -178,6 +188,7 @@ static int put_ip(struct control *control, const char *name, const json_t *json,
 		return r;
 	if (known)
 		catalog_remove_ip(control, known);
+	touch_machines(control, record->app);
 	return catalog_add_ip(control, record) < 0 ? out_of_memory(err) : 0;
 }
 
@@ -185,8 +196,10 @@ static void delete_ip(struct control *control, const char *name)
 {
 	struct ip_record *known = find_ip(control, name);
 
-	if (known)
-		catalog_remove_ip(control, known);
+	if (!known)
+		return;
+	touch_machines(control, known->app);
+	catalog_remove_ip(control, known);
 }
 
 /* Keeps the release for the record of its app that makes it the current one, or is there. */
@@ -367,6 +380,21 @@ static void apply(struct control *control, const struct part *part, const char *
 		log_error("catalog-record-skipped", "key=%s reason=\"%s\"", key, err.text);
 }
 
+/* Machines whose record or addresses are new to the data plane. */
+static void serve_changed(struct control *control)
+{
+	struct err err;
+
+	for (size_t i = 0; i < control->machine_count; i++) {
+		struct machine *machine = control->machines[i];
+
+		if (machine->needs_step && (machine->is_served || !machine->is_local) &&
+			serve_machine(machine, &err) < 0)
+			log_error("data-plane-not-updated", "machine=%s reason=\"%s\"",
+				machine->record->id, err.text);
+	}
+}
+
 /* Memory is up to date: what follows from it is done. */
 static void settle(uv_timer_t *timer)
 {
@@ -374,6 +402,7 @@ static void settle(uv_timer_t *timer)
 
 	if (control->hosts_changed)
 		fleet_update(control);
+	serve_changed(control);
 	serve(control);
 	for (size_t i = control->machine_count; i-- > 0;) {
 		struct machine *machine = i < control->machine_count ? control->machines[i] : NULL;

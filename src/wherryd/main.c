@@ -157,7 +157,8 @@ static int run(const struct control_options *options, struct err *err)
 	if (r < 0)
 		return r;
 	signal(SIGPIPE, SIG_IGN);
-	setenv("UV_THREADPOOL_SIZE", "16", 0); /* its workers wait for podman, not for a core */
+	/* Workers wait for podman, not for a core; transfers of images may take 8 for minutes. */
+	setenv("UV_THREADPOOL_SIZE", "24", 0);
 	uv_loop_init(&daemon.loop);
 	r = control_new(&daemon.control, &daemon.loop, options, ready, &daemon, err);
 	if (r < 0) {
