@@ -93,48 +93,66 @@ static int find_inner(void *arg)
 	return 0;
 }
 
+/* The other end may go by itself at any moment, when its namespace was removed. */
+static int delete_link(const char *name, struct err *err)
+{
+	_cleanup_(buf_clear) struct buf batch = {};
+	int r;
+
+	if (!if_nametoindex(name))
+		return 0;
+	buf_addf(&batch, "link del %s\n", name);
+	r = ip_batch(batch.data, err);
+	return r < 0 && if_nametoindex(name) ? r : 0;
+}
+
+static int remove_stale_inner(void *arg)
+{
+	struct setup *setup = arg;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++)
+		if (setup->is_there[i])
+			r = delete_link(links[i].inner, setup->err);
+	return r;
+}
+
 /*
  * A link that has one end only here, or only inside, is left of a namespace that is gone or of
  * another host that had the same inode number: it is made anew.
  */
-static int remove_stale_inner(void *arg)
+static int remove_stale(struct setup *setup, int netns, struct err *err)
 {
-	struct setup *setup = arg;
-	_cleanup_(buf_clear) struct buf batch = {};
-
-	for (size_t i = 0; i < ARRAY_LEN(links); i++)
-		if (setup->is_there[i])
-			buf_addf(&batch, "link del %s\n", links[i].inner);
-	return batch.len ? ip_batch(batch.data, setup->err) : 0;
-}
-
-static int make_links(struct setup *setup, int netns, struct err *err)
-{
-	_cleanup_(buf_clear) struct buf batch = {};
 	struct setup stale = *setup;
-	char mac[18];
-	int r;
+	int r = 0;
 
-	format_mac(mac);
-	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++) {
 		bool is_outer_there = if_nametoindex(links[i].outer) != 0;
 
 		stale.is_there[i] = setup->is_there[i] && !is_outer_there;
-		if (setup->is_there[i] && is_outer_there)
-			continue;
-		if (is_outer_there)
-			buf_addf(&batch, "link del %s\n", links[i].outer);
-		buf_addf(&batch,
-			"link add %s address %s mtu %d type veth peer name %s address %s mtu %d "
-			"netns %s\n",
-			links[i].outer, mac, LINK_MTU_BYTES, links[i].inner, mac, LINK_MTU_BYTES,
-			setup->name);
+		if (is_outer_there && !setup->is_there[i])
+			r = delete_link(links[i].outer, err);
 	}
-	r = netns_call(netns, remove_stale_inner, &stale);
-	for (size_t i = 0; i < ARRAY_LEN(links); i++)
+	return r < 0 ? r : netns_call(netns, remove_stale_inner, &stale);
+}
+
+static int make_links(const struct setup *setup, struct err *err)
+{
+	_cleanup_(buf_clear) struct buf batch = {};
+	char mac[18];
+
+	format_mac(mac);
+	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+		if (!if_nametoindex(links[i].outer))
+			buf_addf(&batch,
+				"link add %s address %s mtu %d type veth peer name %s address %s "
+				"mtu %d netns %s\n",
+				links[i].outer, mac, LINK_MTU_BYTES, links[i].inner, mac,
+				LINK_MTU_BYTES, setup->name);
 		buf_addf(&batch, "link set dev %s address %s mtu %d up\n", links[i].outer, mac,
 			LINK_MTU_BYTES);
-	return r < 0 ? r : ip_batch(batch.data, err);
+	}
+	return ip_batch(batch.data, err);
 }
 
 /* The host's ends are for BPF programs alone: the stack is not to hear or say anything there. */
@@ -252,7 +270,9 @@ static int setup_all(struct setup *setup, struct err *err)
 		return netns;
 	r = netns_call(netns, find_inner, setup);
 	if (r == 0)
-		r = make_links(setup, netns, err);
+		r = remove_stale(setup, netns, err);
+	if (r == 0)
+		r = make_links(setup, err);
 	if (r == 0)
 		r = silence_outer(err);
 	return r < 0 ? r : netns_call(netns, setup_inside, setup);
@@ -286,14 +306,10 @@ int resizer_setup(unsigned int whole_mtu_bytes, unsigned int pieces_mtu_bytes, s
 
 int resizer_remove(struct err *err)
 {
-	_cleanup_(buf_clear) struct buf batch = {};
 	char name[64];
 	int r = find_name(name, err);
 
-	for (size_t i = 0; i < ARRAY_LEN(links); i++)
-		if (if_nametoindex(links[i].outer))
-			buf_addf(&batch, "link del %s\n", links[i].outer);
-	if (r == 0 && batch.len)
-		r = ip_batch(batch.data, err);
+	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++)
+		r = delete_link(links[i].outer, err);
 	return r < 0 ? r : netns_remove(name, err);
 }
