@@ -14,7 +14,9 @@
  * large one, as of any router. Other errors (TTL exceeded) are limited to one a second and client.
  *
  * The namespace's name has the inode number of the host's own namespace in it: hosts that share
- * NETNS_DIR, as the nodes of a lab do, have one each.
+ * NETNS_DIR, as the nodes of a lab do, have one each. Those of hosts that are gone have lost their
+ * links, and the next setup removes them; a lock on the namespace keeps one from being taken for
+ * such while it is made.
  */
 #include "mesh/resizer.h"
 
@@ -26,6 +28,7 @@
 #include "base/netns.h"
 #include "wherry/abi.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/ethtool.h>
@@ -33,6 +36,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,6 +45,7 @@
 #define ADDR_TEXT      "169.254.119.114"
 #define PIECES_TABLE   "100"
 #define MIN_MTU_BYTES  68 /* RFC 791 */
+#define CREATE_TRIES   5
 
 /* On the host, and inside. */
 static const struct {
@@ -258,16 +263,62 @@ static int setup_inside(void *arg)
 	return r < 0 ? r : set_routes(setup);
 }
 
+static void remove_if_dead(const char *name)
+{
+	struct setup other = {};
+	_close_ int netns = -1;
+
+	snprintf(other.name, sizeof(other.name), "%.63s", name);
+	netns = open_netns(&other, NULL);
+	if (netns < 0 || flock(netns, LOCK_EX | LOCK_NB) < 0 ||
+		netns_call(netns, find_inner, &other) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(links); i++)
+		if (other.is_there[i])
+			return;
+	netns_remove(name, NULL);
+}
+
+/* Whatever is not removed now is by the next one. */
+static void remove_dead(const char *own_name)
+{
+	_closedir_ DIR *dir = opendir(NETNS_DIR);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strncmp(entry->d_name, RESIZER_NETNS "-", strlen(RESIZER_NETNS "-")) == 0 &&
+			strcmp(entry->d_name, own_name) != 0)
+			remove_if_dead(entry->d_name);
+}
+
+/* Returns a descriptor of the namespace, which has the lock. */
+static int create_netns(const struct setup *setup, struct err *err)
+{
+	for (int i = 0; i < CREATE_TRIES; i++) {
+		_close_ int locked = -1, bound = -1;
+		int r = netns_create(setup->name, err);
+
+		if (r < 0)
+			return r;
+		locked = open_netns(setup, err);
+		if (locked >= 0 && flock(locked, LOCK_SH) < 0)
+			return err_errno(err, -errno, "cannot lock " NETNS_DIR "/%s", setup->name);
+		bound = open_netns(setup, err);
+		/* It may have been removed before we had the lock. */
+		if (locked >= 0 && bound >= 0 && netns_inode(locked) == netns_inode(bound))
+			return take_fd(locked);
+	}
+	return err_set(err, -EAGAIN, NETNS_DIR "/%s is removed again and again", setup->name);
+}
+
 static int setup_all(struct setup *setup, struct err *err)
 {
-	_close_ int netns = -1;
-	int r = netns_create(setup->name, err);
+	_close_ int netns = create_netns(setup, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	netns = open_netns(setup, err);
 	if (netns < 0)
 		return netns;
+	remove_dead(setup->name);
 	r = netns_call(netns, find_inner, setup);
 	if (r == 0)
 		r = remove_stale(setup, netns, err);
