@@ -203,6 +203,7 @@ static int open_all(struct control *control, const struct control_options *optio
 void control_close(struct control *control)
 {
 	rollouts_free(control);
+	drains_free(control);
 	followers_end(control);
 	while (control->waiters) {
 		struct waiter *waiter = control->waiters;
