@@ -230,6 +230,7 @@ int image_queue_fetch(struct machine_job *job)
 		image = add_work(control, record, false);
 		if (!image)
 			return -ENOMEM;
+		memcpy(image->want.identity, control->identity, HOST_IDENTITY_LEN);
 		image->want.from = host_find(control, control->host_id)->record->mesh_v4;
 		add_sources(control, record, &image->want);
 	}

@@ -38,25 +38,29 @@
 #define CHUNK_BYTES	   (256 * 1024)
 #define PIPE_BYTES	   (1024 * 1024)
 
-int image_transfer_parse(const char *data, size_t len, char id[static IMAGE_ID_LEN])
-{
-	static const char begin[] = GREETING "sha256:";
-	const size_t begin_len = sizeof(begin) - 1, line_len = begin_len + IMAGE_ID_LEN - 1;
-	char found[IMAGE_ID_LEN] = "";
+/* What each byte of the request's line is: itself, or # for a hexadecimal digit. */
+static const char form[] =
+	"WHERRY-IMAGE 1 ################################ "
+	"sha256:################################################################\n";
+#define FORM_IDENTITY (sizeof(GREETING) - 1)
+#define FORM_ID	      (sizeof(form) - 1 - IMAGE_ID_LEN)
 
-	if (memcmp(data, begin, len < begin_len ? len : begin_len) != 0)
+int image_transfer_parse(const char *data, size_t len, struct image_request *out)
+{
+	const size_t line_len = sizeof(form) - 1;
+
+	/* Nothing may follow the line. */
+	if (len > line_len)
 		return -EBADMSG;
-	for (size_t i = begin_len; i < len && i < line_len; i++) {
-		if (!memchr("0123456789abcdef", data[i], 16))
+	for (size_t i = 0; i < len; i++) {
+		if (form[i] == '#' ? !memchr("0123456789abcdef", data[i], 16) : data[i] != form[i])
 			return -EBADMSG;
-		found[i - begin_len] = data[i];
 	}
-	if (len <= line_len)
+	if (len < line_len)
 		return 1;
-	/* Nothing may follow: the other side reads from here on. */
-	if (data[line_len] != '\n' || len > line_len + 1)
-		return -EBADMSG;
-	memcpy(id, found, IMAGE_ID_LEN);
+	*out = (struct image_request){};
+	memcpy(out->identity, data + FORM_IDENTITY, HOST_IDENTITY_LEN - 1);
+	memcpy(out->id, data + FORM_ID, IMAGE_ID_LEN - 1);
 	return 0;
 }
 
@@ -330,12 +334,12 @@ static int read_line(int fd, char line[static LINE_MAX_BYTES], struct err *err)
 }
 
 /* Asks, and reads answers up to the one that decides. 1: ask again later. */
-static int ask(int fd, const char *id, struct err *err)
+static int ask(int fd, const struct image_want *want, struct err *err)
 {
 	const size_t begin = sizeof(GREETING) - 1;
 	char line[LINE_MAX_BYTES];
 
-	snprintf(line, sizeof(line), "sha256:%s", id);
+	snprintf(line, sizeof(line), "%s sha256:%s", want->identity, want->id);
 	if (say(fd, line) < 0)
 		return err_set(err, -EPIPE, "the connection ended early");
 	for (;;) {
@@ -448,7 +452,7 @@ static int fetch_from(
 
 		if (fd < 0)
 			return fd;
-		r = ask(fd, want->id, err);
+		r = ask(fd, want, err);
 		if (r == 0)
 			return load(fd, want->id, err);
 		if (r < 0)
