@@ -291,6 +291,7 @@ void control_free(struct control *control)
 	catalog_free(control);
 	hosts_free(control);
 	index_free(control);
+	serve_close(control);
 	mirror_free(control->mirror);
 	mesh_close(control->mesh);
 	fabric_close(control->fabric);

@@ -128,6 +128,7 @@ struct waiter {
 
 struct rollout;
 struct follower;
+struct leftover;
 struct image_server;
 struct image_work;
 struct failed_move;
@@ -183,6 +184,7 @@ struct control {
 	struct machine **machines; /* by id */
 	size_t machine_count;
 	struct index *index;
+	struct leftover *leftovers; /* see serve_forget_elsewhere() */
 	struct rollout *rollouts;
 	struct waiter *waiters;
 	struct failed_move *failed_moves; /* see drains.c */
@@ -442,6 +444,14 @@ void serve(struct control *control);
 /* Makes the machine known to the fabric, or forgets it. */
 int serve_machine(struct machine *machine, struct err *err);
 void serve_forget(struct machine *machine);
+/*
+ * Forgets a machine elsewhere that is gone, in two steps: no packet is sent to it from now on, and
+ * what its host passes on for edges that are behind is still let in for a while.
+ */
+void serve_forget_elsewhere(struct machine *machine);
+/* The second step, for those whose time is over; called now and then. */
+void serve_forget_late(struct control *control);
+void serve_close(struct control *control);
 /* Whether another machine takes the new flows of all services that @machine serves. */
 bool serve_has_others(const struct machine *machine);
 /* A number for the machines that take new flows of the group "APP/GROUP" now. */
