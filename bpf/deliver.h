@@ -155,6 +155,7 @@ static __always_inline __u32 find_outflow(const struct conversation *talk)
 enum found {
 	FOUND,		 /* on this host */
 	FOUND_ELSEWHERE, /* on another */
+	FOUND_NOT_OURS,	 /* no address of an app */
 	FOUND_NO_SERVICE,
 	FOUND_NO_MACHINE,
 	FOUND_MARTIAN,
@@ -205,7 +206,8 @@ static __always_inline struct wherry_flow *choose_machine(
 static __always_inline enum found find_target(struct __sk_buff *skb,
 	const struct conversation *talk, enum wherry_via via, bool learn, struct target *target)
 {
-	struct wherry_service *service = find_service(talk->addr, IPPROTO_UDP, talk->port);
+	const struct place_of_service place = look_up(talk->addr, IPPROTO_UDP, talk->port);
+	struct wherry_service *service = place.service;
 	struct wherry_flow *flow = NULL;
 	struct wherry_slot slot = {};
 	struct wherry_flow_key key = {
@@ -216,12 +218,18 @@ static __always_inline enum found find_target(struct __sk_buff *skb,
 	};
 	__u32 sender = 0;
 
-	if (likely(service))
+	if (likely(service)) {
 		slot = find_slot(service, talk->client, talk->addr, talk->client_port, talk->port);
-	if (unlikely(!service || service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
-		sender = find_outflow(talk);
-	if (!service && !sender)
-		return FOUND_NO_SERVICE;
+		if (unlikely(service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
+			sender = find_outflow(talk);
+	} else {
+		if (!place.address)
+			return FOUND_NOT_OURS;
+		if (place.address->udp_port_bits & WHERRY_ADDRESS_HAS_OUTFLOWS)
+			sender = find_outflow(talk);
+		if (!sender)
+			return FOUND_NO_SERVICE;
+	}
 	flow = choose_machine(slot, sender, &key, target);
 	if (!target->machine)
 		return FOUND_NO_MACHINE;
@@ -329,9 +337,9 @@ static __always_inline int deliver_udp(
 				packet, (struct wherry_fragment){.machine = target.index});
 		return send_to_machine(skb, packet, &target);
 	}
+	if (found == FOUND_NOT_OURS)
+		return TCX_NEXT;
 	if (unlikely(found != FOUND)) {
-		if (!is_public(packet->daddr))
-			return TCX_NEXT;
 		/* The kernel is to have all of it: the host may listen on an app's address. */
 		if (packet->more_fragments)
 			remember_fragment(packet, (struct wherry_fragment){});

@@ -64,6 +64,12 @@ enum wherry_service_flag {
 	WHERRY_SERVICE_HAS_OUTFLOWS = 1 << 1,
 };
 
+/*
+ * Set by the programs in udp_port_bits: a machine sent first from a port of the address that no
+ * service has. Only then is what comes in there looked for among the outflows.
+ */
+#define WHERRY_ADDRESS_HAS_OUTFLOWS (1U << 31)
+
 /* Per public address: which block sizes occur, bit N for port_bits N. Spares lookups on a miss. */
 struct wherry_address {
 	__u32 udp_port_bits;
