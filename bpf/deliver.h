@@ -86,6 +86,30 @@ static __always_inline bool is_martian(struct __sk_buff *skb, const struct conve
 	}
 }
 
+/* How long the routes' answer about a client may be used. */
+#define SOURCE_LIFE_NS 1000000000ULL
+
+/* The same of clients of machines elsewhere, of whom no flow is kept that says it was asked. */
+static __always_inline bool is_martian_abroad(
+	struct __sk_buff *skb, const struct conversation *talk)
+{
+	__u32 place = (talk->client * 0x9e3779b1U) >> 16 & (WHERRY_MAX_SOURCES - 1);
+	struct wherry_source *source = bpf_map_lookup_elem(&wherry_sources, &place);
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+
+	if (!source)
+		return true;
+	if (likely(source->client == talk->client && source->ifindex == talk->ifindex &&
+		    now_ns - source->asked_ns < SOURCE_LIFE_NS))
+		return false;
+	if (is_martian(skb, talk))
+		return true;
+	source->client = talk->client;
+	source->ifindex = talk->ifindex;
+	source->asked_ns = now_ns;
+	return false;
+}
+
 /*
  * Brings the machine's memory of the flow up to date. Returns the address to deliver to, 0 when the
  * client cannot be one.
@@ -233,8 +257,13 @@ static __always_inline enum found find_target(struct __sk_buff *skb,
 	flow = choose_machine(slot, sender, &key, target);
 	if (!target->machine)
 		return FOUND_NO_MACHINE;
-	if (target->machine->host)
-		return is_unicast(talk->client) ? FOUND_ELSEWHERE : FOUND_MARTIAN;
+	if (target->machine->host) {
+		const bool is_martian_client = via == WHERRY_VIA_NEIGHBOUR && learn
+						       ? is_martian_abroad(skb, talk)
+						       : !is_unicast(talk->client);
+
+		return is_martian_client ? FOUND_MARTIAN : FOUND_ELSEWHERE;
+	}
 	if (learn)
 		target->local_addr = learn_flow(skb, target->machine, &key, flow, talk, via);
 	else
