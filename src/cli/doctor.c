@@ -31,12 +31,30 @@ static void print_check(const json_t *check)
 
 static void print_mtu(const json_t *mtu)
 {
+	_cleanup_(buf_clear) struct buf text = {}, wrapped = {};
+
 	if (!mtu)
 		return;
-	printf("\nSizes in bytes: public MTU %lld, machine MTU %lld, largest UDP payload %lld\n",
-		(long long)field_int(mtu, "public_bytes"),
-		(long long)field_int(mtu, "machine_bytes"),
-		(long long)field_int(mtu, "payload_bytes"));
+	if (json_object_get(mtu, "mesh_bytes"))
+		buf_addf(&text,
+			"Sizes in bytes: underlay (%s) %lld, mesh MTU %lld, largest packet of a "
+			"client %lld (%lld of UDP payload), machine MTU %lld; the way to a machine "
+			"of another host costs %lld",
+			field_text(mtu, "underlay"), (long long)field_int(mtu, "underlay_bytes"),
+			(long long)field_int(mtu, "mesh_bytes"),
+			(long long)field_int(mtu, "largest_bytes"),
+			(long long)field_int(mtu, "payload_bytes"),
+			(long long)field_int(mtu, "machine_bytes"),
+			(long long)field_int(mtu, "overhead_bytes"));
+	else
+		buf_addf(&text,
+			"Sizes in bytes: public MTU %lld, machine MTU %lld, largest UDP payload "
+			"%lld",
+			(long long)field_int(mtu, "public_bytes"),
+			(long long)field_int(mtu, "machine_bytes"),
+			(long long)field_int(mtu, "payload_bytes"));
+	width_wrap(&wrapped, text.data, 0, term_width(stdout));
+	printf("\n%s", wrapped.data);
 }
 
 /* What is zero is left out: there are many reasons, and the few that happened matter. */

@@ -18,6 +18,7 @@
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
  *   views.c      the documents of the API
+ *   drains.c     machines away from hosts that are to be left, or are lost
  *   routes.c     the API's calls
  */
 #pragma once
@@ -49,6 +50,7 @@ struct host {
 	struct host_alive alive; /* endpoint NULL: its daemon is not heard of by the store */
 	json_t *measured;	 /* its round trips to the others, as host-probes/ID; or NULL */
 	struct probe probe;	 /* ours to it */
+	uint64_t down_since_ms;	 /* see drains.c; 0: it is not down */
 	uint32_t steady_rtt_us;	 /* of it, for choices: follows large changes only; 0: none yet */
 };
 
@@ -126,8 +128,11 @@ struct waiter {
 
 struct rollout;
 struct follower;
+struct leftover;
 struct image_server;
 struct image_work;
+struct failed_move;
+struct removal;
 
 /* See index.c. */
 struct index {
@@ -179,8 +184,11 @@ struct control {
 	struct machine **machines; /* by id */
 	size_t machine_count;
 	struct index *index;
+	struct leftover *leftovers; /* see serve_forget_elsewhere() */
 	struct rollout *rollouts;
 	struct waiter *waiters;
+	struct failed_move *failed_moves; /* see drains.c */
+	struct removal *removals;
 	unsigned int adopting; /* machines that are STATE_UNKNOWN */
 	bool is_ready;
 	bool is_public_lost;
@@ -272,6 +280,13 @@ void hosts_free(struct control *control);
 int host_join(struct control *control, struct err *err);
 /* One more slice of the machine pool. -ENOSPC: there is none. */
 int host_take_slice(struct control *control, struct host *host, struct err *err);
+/*
+ * Neither packets nor the store hear of it: what is on it is lost, or at least out of reach. Never
+ * this host itself, and none while it is not known.
+ */
+bool host_is_down(const struct control *control, const struct host *host);
+/* Its daemon is known to the store. */
+bool host_is_alive(const struct control *control, const struct host *host);
 /* Packets reach it, as far as this host knows. Itself: always. */
 bool host_is_reachable(const struct control *control, unsigned int id);
 /* The name of the host, for people. */
@@ -308,10 +323,11 @@ void formers_tick(struct control *control);
 /* placement.c */
 
 /*
- * The host for one more machine of the app's group, in @region when it is not NULL: that which has
- * the fewest of them. -EHOSTUNREACH with the sentence when there is none.
+ * The host for one more machine of the app's group, in @region, or, when that is NULL, in one for
+ * which @app has no count: the host that has the fewest of them. -EHOSTUNREACH with the sentence
+ * when there is none.
  */
-int placement_choose(struct control *control, const char *app, const char *group,
+int placement_choose(struct control *control, const struct app_record *app, const char *group,
 	const char *region, struct host **out, struct err *err);
 
 /* addresses.c */
@@ -337,6 +353,8 @@ struct machine *machine_find(const struct control *control, const char *id);
 /* By any unique prefix of the id. NULL with *@matches 0 or more than 1. */
 struct machine *machine_find_prefix(
 	const struct control *control, const char *prefix, size_t *matches);
+/* Forgets a machine that is not in the catalog any more and whose host lets go of it. */
+void machine_drop(struct machine *machine);
 /* Takes @record over and starts to make it so. */
 int machine_add(struct control *control, struct machine_record *record, struct machine **out);
 void machine_close(struct machine *machine);
@@ -429,6 +447,14 @@ void serve(struct control *control);
 /* Makes the machine known to the fabric, or forgets it. */
 int serve_machine(struct machine *machine, struct err *err);
 void serve_forget(struct machine *machine);
+/*
+ * Forgets a machine elsewhere that is gone, in two steps: no packet is sent to it from now on, and
+ * what its host passes on for edges that are behind is still let in for a while.
+ */
+void serve_forget_elsewhere(struct machine *machine);
+/* The second step, for those whose time is over; called now and then. */
+void serve_forget_late(struct control *control);
+void serve_close(struct control *control);
 /* Whether another machine takes the new flows of all services that @machine serves. */
 bool serve_has_others(const struct machine *machine);
 /* A number for the machines that take new flows of the group "APP/GROUP" now. */
@@ -444,6 +470,7 @@ enum rollout_kind {
 	ROLLOUT_SCALE,
 	ROLLOUT_RUN,	 /* one machine that deploy does not manage: run, attach */
 	ROLLOUT_DESTROY, /* the app goes */
+	ROLLOUT_MOVE,	 /* the machines of a host are made on others */
 };
 
 struct rollout_request {
@@ -452,7 +479,8 @@ struct rollout_request {
 	const char *config_text, *file_name; /* NULL: the current release's */
 	struct app_config *config;	     /* of config_text; taken over */
 	const char *image;
-	json_t *counts; /* {GROUP: N}, or NULL */
+	json_t *counts;		/* {"GROUP": N, "GROUP@REGION": N}, or NULL */
+	unsigned int from_host; /* ROLLOUT_MOVE: whose machines are made elsewhere */
 	bool allocate_v4;
 	bool is_dry;			/* only say whether it would be refused */
 	struct machine_record *machine; /* ROLLOUT_RUN: what to make; taken over */
@@ -460,7 +488,8 @@ struct rollout_request {
 
 /*
  * What can be refused is refused before anything changes: a negative errno, the sentence, and the
- * API's code in *@code. Otherwise the rollout is under way and owns a stream of @req.
+ * API's code in *@code. Otherwise the rollout is under way and owns a stream of @req; without a
+ * request it tells its end to move_ended().
  */
 int rollout_begin(struct control *control, struct rollout_request *request, struct api_request *req,
 	const char **code, struct err *err);
@@ -469,6 +498,27 @@ void rollout_request_clear(struct rollout_request *request);
 void rollouts_machine_changed(struct control *control);
 void rollouts_free(struct control *control);
 bool rollout_is_active(const struct control *control, const struct app *app);
+/* Whether any ROLLOUT_MOVE is under way. */
+bool rollout_is_moving(const struct control *control);
+
+/* drains.c */
+
+/*
+ * Whether a host that is to be left can let go of the machine by having it made elsewhere: deploy
+ * made it, and it is wanted to run. Otherwise *@reason says why it stays.
+ */
+bool move_is_possible(const struct machine *machine, const char **reason);
+/* The ROLLOUT_MOVE of the app is over; @failure is NULL when the machines have moved. */
+void move_ended(
+	struct control *control, const char *app, unsigned int from_host, const char *failure);
+/* Why the machines of the app could not be moved, a sentence, or NULL. */
+const char *move_failure(const struct control *control, const char *app, unsigned int from_host);
+/* Moves machines away from hosts that drain, or are down for good; once a second. */
+void drains_tick(struct control *control);
+/* Takes a host out of the fleet, with its machines; answers by a stream that ends with @result. */
+void removal_begin(
+	struct control *control, struct host *host, json_t *result, struct api_request *req);
+void drains_free(struct control *control);
 
 /* views.c */
 

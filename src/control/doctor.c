@@ -256,6 +256,16 @@ static void judge_pools(struct view *view)
 			prefix_format(&options->pools[0], text), options->pool_count - 1);
 }
 
+/* The way to the machines of a host of the fleet. */
+static bool is_slice(const struct doctor_fleet *fleet, const struct prefix *to)
+{
+	for (size_t i = 0; fleet && i < fleet->slice_count; i++)
+		if (addr_equal(&fleet->slices[i].addr, &to->addr) &&
+			fleet->slices[i].len_bits == to->len_bits)
+			return true;
+	return false;
+}
+
 static void judge_machine_pool(struct view *view)
 {
 	const struct prefix *pool = &view->options->machine_pool;
@@ -266,8 +276,9 @@ static void judge_machine_pool(struct view *view)
 	for (size_t i = 0; i < view->facts->route_count; i++) {
 		const struct doctor_route *route = &view->facts->routes[i];
 
-		if (!prefix_contains(pool, &route->to.addr) &&
-			!prefix_contains(&route->to, &pool->addr))
+		if ((!prefix_contains(pool, &route->to.addr) &&
+			    !prefix_contains(&route->to, &pool->addr)) ||
+			is_slice(view->options->fleet, &route->to))
 			continue;
 		if (++count <= MAX_LISTED_ROUTES)
 			buf_addf(&routes, "%s%s on %s", count == 1 ? "" : ", ",
@@ -346,6 +357,59 @@ static void judge_disk(struct view *view)
 	else
 		add(view, "disk", DOCTOR_OK, "%" PRIu64 " MiB are free for %s (%u %%)", free_mib,
 			dir, percent);
+}
+
+static void judge_mesh(struct view *view)
+{
+	const struct doctor_fleet *fleet = view->options->fleet;
+	const struct doctor_facts *facts = view->facts;
+	const bool is_plain = strcmp(fleet->underlay, "plain") == 0;
+
+	if (!facts->mesh_mtu_bytes)
+		add(view, "mesh", DOCTOR_FAIL,
+			"the interface %s of the mesh is gone; wherryd makes it anew within 20 s, "
+			"and says in its log why it cannot",
+			fleet->mesh_device);
+	else if (!facts->is_mesh_up)
+		add(view, "mesh", DOCTOR_FAIL, "%s is down; ip link set %s up", fleet->mesh_device,
+			fleet->mesh_device);
+	else if (facts->mesh_mtu_bytes != fleet->mesh_mtu_bytes)
+		add(view, "mesh", is_plain ? DOCTOR_WARN : DOCTOR_FAIL,
+			"the MTU of %s is %u bytes instead of %u; ip link set %s mtu %u",
+			fleet->mesh_device, facts->mesh_mtu_bytes, fleet->mesh_mtu_bytes,
+			fleet->mesh_device, fleet->mesh_mtu_bytes);
+	else
+		add(view, "mesh", DOCTOR_OK, "%s is up, MTU %u bytes (%s)", fleet->mesh_device,
+			facts->mesh_mtu_bytes, is_plain ? "no encryption" : "WireGuard");
+}
+
+static void judge_fleet(struct view *view)
+{
+	const struct doctor_fleet *fleet = view->options->fleet;
+
+	if (!fleet)
+		return;
+	if (fleet->store_problem)
+		add(view, "store", DOCTOR_WARN,
+			"the catalog at %s is away: %s. Traffic goes on; changes are refused until "
+			"it is back",
+			fleet->store, fleet->store_problem);
+	else
+		add(view, "store", DOCTOR_OK, "the catalog at %s answers", fleet->store);
+	judge_mesh(view);
+	if (*fleet->lost)
+		add(view, "hosts", DOCTOR_WARN,
+			"no packet of the mesh comes back from %s; if they run, see that their "
+			"endpoints (wherry hosts list) are reached from here by UDP",
+			fleet->lost);
+	else if (*fleet->silent)
+		add(view, "hosts", DOCTOR_WARN,
+			"the catalog does not hear of the wherryd of %s; see systemctl status "
+			"wherryd there",
+			fleet->silent);
+	else
+		add(view, "hosts", DOCTOR_OK, "%zu other host%s answer%s", fleet->other_count,
+			fleet->other_count == 1 ? "" : "s", fleet->other_count == 1 ? "s" : "");
 }
 
 /* A socket on @port that no client reaches, to be named as the probable slip; or NULL. */
@@ -431,14 +495,18 @@ void doctor_judge(const struct doctor_options *options, const struct doctor_fact
 	judge_kernel(&view);
 	judge_bpffs(&view);
 	judge_public(&view);
-	judge_pools(&view);
+	judge_fleet(&view);
+	if (options->is_edge)
+		judge_pools(&view);
 	judge_machine_pool(&view);
 	judge_forwarding(&view);
 	judge_rp_filter(&view);
 	judge_nft(&view);
 	judge_forward_policy(&view);
-	judge_nameservers(&view);
-	judge_podman(&view);
+	if (options->is_worker) {
+		judge_nameservers(&view);
+		judge_podman(&view);
+	}
 	judge_limits(&view);
 	judge_clock(&view);
 	judge_disk(&view);

@@ -46,6 +46,20 @@ struct doctor_machine {
 	size_t udp_port_count;
 };
 
+/* Of a host that is one of many. */
+struct doctor_fleet {
+	const char *underlay;	     /* "wireguard" or "plain" */
+	const char *mesh_device;     /* the interface that packets of the mesh leave by */
+	unsigned int mesh_mtu_bytes; /* what it should have */
+	const char *store;	     /* its URL */
+	const char *store_problem;   /* why it does not answer, a sentence; NULL: it does */
+	size_t other_count;	     /* the other hosts */
+	const char *lost;	     /* "worker-1, worker-2": packets do not reach them; "": none */
+	const char *silent;	     /* those whose wherryd the store does not hear of */
+	const struct prefix *slices; /* parts of the machine pool that are some host's */
+	size_t slice_count;
+};
+
 /* What wherryd knows already. Nothing is kept after the call. */
 struct doctor_options {
 	const struct host_public *public; /* NULL: none was found */
@@ -54,8 +68,10 @@ struct doctor_options {
 	size_t pool_count;
 	struct prefix machine_pool;
 	size_t nameserver_count;
-	const char *state_dir; /* /var/lib/wherry */
-	const char *bpf_dir;   /* /sys/fs/bpf/wherry */
+	bool is_edge, is_worker;
+	const struct doctor_fleet *fleet; /* NULL: a fleet of one */
+	const char *state_dir;		  /* /var/lib/wherry */
+	const char *bpf_dir;		  /* /sys/fs/bpf/wherry */
 	const struct doctor_machine *machines;
 	size_t machine_count;
 };

@@ -21,7 +21,9 @@
 #include <jansson.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
+#include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
@@ -276,6 +278,18 @@ static void gather_sockets(const struct doctor_machine *machine, struct doctor_s
 		out->problem = text_copy(err.text);
 }
 
+static void gather_mesh(const struct doctor_fleet *fleet, struct doctor_facts *facts)
+{
+	_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {};
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", fleet->mesh_device);
+	if (fd >= 0 && ioctl(fd, SIOCGIFMTU, &request) == 0)
+		facts->mesh_mtu_bytes = (unsigned int)request.ifr_mtu;
+	if (fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0)
+		facts->is_mesh_up = request.ifr_flags & IFF_UP;
+}
+
 void doctor_gather(const struct doctor_options *options, struct doctor_facts *out)
 {
 	*out = (struct doctor_facts){};
@@ -286,6 +300,8 @@ void doctor_gather(const struct doctor_options *options, struct doctor_facts *ou
 	gather_routes(out);
 	gather_podman(out);
 	gather_limits(options, out);
+	if (options->fleet)
+		gather_mesh(options->fleet, out);
 	for (size_t i = 0; i < options->machine_count; i++)
 		gather_sockets(&options->machines[i], array_add(out->machines, out->machine_count));
 }

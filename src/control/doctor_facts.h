@@ -45,7 +45,9 @@ struct doctor_facts {
 	char *podman_problem; /* NULL when podman answers; then all of the next are set */
 	bool is_podman_there;
 	char podman_version[32], cgroup_manager[32], cgroup_version[16], oci_runtime[32];
-	uint64_t max_files; /* 0: unknown */
+	bool is_mesh_up;
+	unsigned int mesh_mtu_bytes; /* 0: there is no such interface */
+	uint64_t max_files;	     /* 0: unknown */
 	enum doctor_answer may_raise_limits;
 	enum doctor_answer is_clock_synchronised;
 	uint64_t disk_bytes, disk_free_bytes; /* of state_dir's file system; 0, 0: unknown */

@@ -363,6 +363,8 @@ static void tick(uv_timer_t *timer)
 
 	read_probes(control);
 	formers_tick(control);
+	serve_forget_late(control);
+	drains_tick(control);
 	fabric_stale_take(control->fabric, log_stale, control, NULL);
 	if (now_ms - control->published_ms >= PUBLISH_MS) {
 		control->published_ms = now_ms;

@@ -86,6 +86,17 @@ bool host_is_reachable(const struct control *control, unsigned int id)
 	       (host && host->record && host->probe.state != PROBE_UNREACHABLE);
 }
 
+bool host_is_alive(const struct control *control, const struct host *host)
+{
+	return host->id == control->host_id || host->alive.endpoint;
+}
+
+bool host_is_down(const struct control *control, const struct host *host)
+{
+	return !host_is_alive(control, host) &&
+	       (!host->record || host->probe.state == PROBE_UNREACHABLE);
+}
+
 const char *host_name(const struct control *control, unsigned int id)
 {
 	const struct host *host = host_find(control, id);

@@ -103,6 +103,12 @@ void machine_close(struct machine *machine)
 	uv_close((uv_handle_t *)&machine->up_timer, handle_closed);
 }
 
+void machine_drop(struct machine *machine)
+{
+	serve_forget_elsewhere(machine);
+	machine_close(machine);
+}
+
 int machine_add(struct control *control, struct machine_record *record, struct machine **out)
 {
 	size_t at = position(control, record->id);

@@ -48,7 +48,16 @@ static bool takes_machines(const struct control *control, const struct host *hos
 	       host->alive.endpoint && host_is_reachable(control, host->id);
 }
 
-int placement_choose(struct control *control, const char *app, const char *group,
+/* Without a region: any that has no count of its own for the group. */
+static bool is_in_region(const struct host *host, const struct app_record *app, const char *group,
+	const char *region)
+{
+	if (region)
+		return strcmp(host->record->region, region) == 0;
+	return !app_record_has_region(app, group, host->record->region);
+}
+
+int placement_choose(struct control *control, const struct app_record *app, const char *group,
 	const char *region, struct host **out, struct err *err)
 {
 	struct host *best = NULL;
@@ -58,10 +67,9 @@ int placement_choose(struct control *control, const char *app, const char *group
 		struct host *host = control->hosts[i];
 		struct load load;
 
-		if (!takes_machines(control, host) ||
-			(region && strcmp(host->record->region, region) != 0))
+		if (!takes_machines(control, host) || !is_in_region(host, app, group, region))
 			continue;
-		load = load_of(control, host, app, group);
+		load = load_of(control, host, app->name, group);
 		if (best && !is_less(load, least))
 			continue;
 		best = host;

@@ -75,6 +75,12 @@ static int status_of(const char *code)
 	return 409;
 }
 
+/* The code of a commit that failed with @r. */
+static const char *code_of(int r)
+{
+	return r == -EAGAIN ? "conflict" : "unavailable";
+}
+
 /* Puts a wish into the catalog; without a catalog it holds until the daemon ends. */
 static void wish_destroyed(struct control *control, const char *id)
 {
@@ -97,6 +103,8 @@ static void fail(struct rollout *rollout, const char *code, const char *sentence
 	struct app *app = catalog_find_app(control, rollout->app_name);
 	char text[sizeof(((struct err *)0)->text) + 64];
 
+	if (rollout->kind == ROLLOUT_MOVE)
+		move_ended(control, rollout->app_name, rollout->from_host, sentence);
 	if (app && app->record->release && rollout->kind == ROLLOUT_DEPLOY)
 		snprintf(text, sizeof(text), "%s; release v%u goes on serving", sentence,
 			app->record->release);
@@ -141,13 +149,15 @@ static void remove_app(struct rollout *rollout)
 	struct app *app = catalog_find_app(control, rollout->app_name);
 	struct change change = {};
 	struct err err;
+	int r;
 
 	change_delete_app(&change, app->record);
 	for (size_t i = 0; i < control->ip_count; i++)
 		if (strcmp(control->ips[i]->app, rollout->app_name) == 0)
 			change_delete_ip(&change, control->ips[i]);
-	if (change_commit(control, &change, &err) < 0) {
-		fail(rollout, "unavailable", err.text);
+	r = change_commit(control, &change, &err);
+	if (r < 0) {
+		fail(rollout, code_of(r), err.text);
 		return;
 	}
 	for (size_t i = control->ip_count; i-- > 0;)
@@ -177,10 +187,20 @@ static void finish(struct rollout *rollout)
 			app_ips(rollout), "machines", machines);
 	}
 	api_stream_done(take_ptr(rollout->stream), result);
+	if (rollout->kind == ROLLOUT_MOVE)
+		move_ended(rollout->control, rollout->app_name, rollout->from_host, NULL);
 	end(rollout);
 }
 
 /* PHASE_LEAVING */
+
+/* Its host is to let it go when it is back; nobody waits for that. */
+static bool is_out_of_reach(const struct control *control, const struct machine *machine)
+{
+	const struct host *host = host_find(control, machine->record->host);
+
+	return !host || host_is_down(control, host);
+}
 
 /* Nobody waits for what cannot be removed now; the machine itself goes on trying. */
 static void check_leaving(struct rollout *rollout)
@@ -191,10 +211,11 @@ static void check_leaving(struct rollout *rollout)
 	for (size_t i = 0; i < rollout->leaving_count; i++) {
 		const struct machine *machine = machine_find(rollout->control, rollout->leaving[i]);
 
-		if (machine && !machine->must_retry)
+		if (!machine || is_out_of_reach(rollout->control, machine))
+			continue;
+		if (!machine->must_retry)
 			return;
-		if (machine)
-			stuck = machine;
+		stuck = machine;
 	}
 	if (stuck) {
 		err_set(&err, -EIO, "machine %s could not be removed and is tried again: %s",
@@ -230,6 +251,21 @@ static int check_fresh(const struct rollout *rollout, struct err *err)
 	return 0;
 }
 
+/* A machine by hand changes nothing of an app that has a release. */
+static bool changes_app(const struct rollout *rollout)
+{
+	return rollout->kind != ROLLOUT_DESTROY &&
+	       (rollout->kind != ROLLOUT_RUN || rollout->release);
+}
+
+static int64_t app_revision(const struct rollout *rollout)
+{
+	char key[STORE_KEY_MAX_BYTES];
+
+	snprintf(key, sizeof(key), "apps/%s", rollout->app_name);
+	return mirror_get(rollout->control->mirror, key);
+}
+
 /* The transaction that turns everything over. */
 static int commit(struct rollout *rollout, struct err *err)
 {
@@ -240,11 +276,16 @@ static int commit(struct rollout *rollout, struct err *err)
 
 	if (!wishes)
 		return err_errno(err, -ENOMEM, "cannot write to the catalog");
+	/* What was planned is of the app as it was then. */
+	if (changes_app(rollout) && app_revision(rollout) != rollout->app_revision)
+		return err_set(err, -EAGAIN,
+			"another host deployed, scaled or moved app %s meanwhile; ask again",
+			rollout->app_name);
 	if (rollout->release) {
 		rollout->record->release = rollout->release->number;
 		change_put_release(&change, rollout->release);
 	}
-	if (rollout->kind != ROLLOUT_DESTROY)
+	if (changes_app(rollout))
 		change_put_app(&change, rollout->record);
 	for (size_t i = 0; i < rollout->fresh_count; i++) {
 		struct machine *machine = machine_find(control, rollout->fresh[i].id);
@@ -280,16 +321,18 @@ static void turn_over(struct rollout *rollout)
 	struct control *control = rollout->control;
 	struct app *app = catalog_find_app(control, rollout->app_name);
 	struct err err;
+	int r;
 
 	if (check_fresh(rollout, &err) < 0) {
 		fail(rollout, "failed", err.text);
 		return;
 	}
-	if (commit(rollout, &err) < 0) {
-		fail(rollout, "unavailable", err.text);
+	r = commit(rollout, &err);
+	if (r < 0) {
+		fail(rollout, code_of(r), err.text);
 		return;
 	}
-	if (rollout->kind != ROLLOUT_DESTROY) {
+	if (changes_app(rollout)) {
 		app_record_free(app->record);
 		app->record = take_ptr(rollout->record);
 	}
@@ -328,6 +371,12 @@ static void check_up(struct rollout *rollout)
 		fail(rollout, "conflict", err.text);
 		return;
 	}
+	if (is_out_of_reach(rollout->control, machine)) {
+		err_set(&err, -EHOSTUNREACH, "host %s went down while machine %s came up on it",
+			host_name(rollout->control, machine->record->host), fresh->id);
+		fail(rollout, "failed", err.text);
+		return;
+	}
 	if (machine->state == STATE_FAILED ||
 		(machine->state == STATE_STOPPED && machine->has_finished)) {
 		err_set(&err, -EIO, "machine %s did not come up: %s", fresh->id,
@@ -356,21 +405,24 @@ static void make_next(struct rollout *rollout)
 	struct machine *machine;
 	struct fresh *fresh;
 	struct err err;
+	int r;
 
 	if (rollout->at == rollout->fresh_count) {
 		turn_over(rollout);
 		return;
 	}
 	fresh = &rollout->fresh[rollout->at];
-	if (rollout_build_machine(rollout, fresh, &record, &err) < 0) {
-		fail(rollout, "failed", err.text);
+	r = rollout_build_machine(rollout, fresh, &record, &err);
+	if (r < 0) {
+		fail(rollout, r == -EHOSTDOWN ? "unavailable" : "failed", err.text);
 		return;
 	}
 	change_put_machine(&change, record);
 	change_claim_network(&change, record);
-	if (change_commit(control, &change, &err) < 0) {
+	r = change_commit(control, &change, &err);
+	if (r < 0) {
 		machine_record_free(record);
-		fail(rollout, "unavailable", err.text);
+		fail(rollout, code_of(r), err.text);
 		return;
 	}
 	memcpy(fresh->id, record->id, sizeof(fresh->id));
@@ -413,6 +465,14 @@ bool rollout_is_active(const struct control *control, const struct app *app)
 {
 	for (const struct rollout *rollout = control->rollouts; rollout; rollout = rollout->next)
 		if (strcmp(rollout->app_name, app->record->name) == 0)
+			return true;
+	return false;
+}
+
+bool rollout_is_moving(const struct control *control)
+{
+	for (const struct rollout *rollout = control->rollouts; rollout; rollout = rollout->next)
+		if (rollout->kind == ROLLOUT_MOVE)
 			return true;
 	return false;
 }
@@ -489,25 +549,32 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 		return err_errno(err, -ENOMEM, "cannot begin");
 	rollout->control = control;
 	rollout->kind = request->kind;
+	rollout->from_host = request->from_host;
 	rollout->app_name = strdup(request->app->record->name);
-	r = rollout->app_name ? rollout_plan(rollout, request, code, err)
+	r = rollout->app_name ? store_is_away(control->store, err)
 			      : err_errno(err, -ENOMEM, "cannot begin");
+	if (r == -EHOSTDOWN)
+		*code = "unavailable";
+	if (r == 0)
+		r = rollout_plan(rollout, request, code, err);
 	if (r < 0 || request->is_dry) {
 		if (r == 0)
 			api_reply_json(req, 200, json_object());
 		free_rollout(rollout);
 		return r;
 	}
-	rollout->stream = api_stream_begin(req);
+	rollout->stream = req ? api_stream_begin(req) : NULL;
 	uv_timer_init(control->loop, &rollout->tick);
 	rollout->tick.data = rollout;
 	rollout->next = control->rollouts;
 	control->rollouts = rollout;
 	warn_of_tcp(rollout);
-	if (take_ips(rollout, err) < 0) {
-		fail(rollout, "unavailable", err->text);
+	r = take_ips(rollout, err);
+	if (r < 0) {
+		fail(rollout, code_of(r), err->text);
 		return 0;
 	}
+	rollout->app_revision = app_revision(rollout);
 	uv_timer_start(&rollout->tick, tick, TICK_MS, TICK_MS);
 	if (!rollout_image_is_needed(rollout))
 		bring_up(rollout, NULL);

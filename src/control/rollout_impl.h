@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a rollout share: rollout.c runs it, rollout_plan.c decides what it is to do
- * and refuses what cannot be done, rollout_image.c finds which image is meant, rollout_words.c
- * finds what a program said last.
+ * and refuses what cannot be done, rollout_image.c finds which image is meant, rollout_machine.c
+ * describes the machines it makes, rollout_words.c finds what a program said last.
  */
 #pragma once
 
@@ -29,6 +29,8 @@ struct rollout {
 	char *app_name;
 	struct api_stream *stream;
 
+	unsigned int from_host;		/* ROLLOUT_MOVE */
+	int64_t app_revision;		/* of the app's record when this began */
 	struct app_record *record;	/* as it will be */
 	struct release_record *release; /* a new one, or NULL */
 	struct app_config *config;	/* of the new release, or NULL */

@@ -6,11 +6,8 @@
  */
 #include "control/rollout_impl.h"
 
-#include "model/command.h"
-
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define COUNT_MAX 1000 /* machines of one group; more is a slip of the finger */
 
@@ -97,47 +94,124 @@ static int plan_release(struct rollout *rollout, struct rollout_request *request
 	return 0;
 }
 
-static int set_counts(struct rollout *rollout, json_t *counts, const char **code, struct err *err)
+static const char *region_of(const struct control *control, const struct machine *machine)
+{
+	const struct host *host = host_find(control, machine->record->host);
+
+	return host && host->record ? host->record->region : "";
+}
+
+static bool has_region(const struct control *control, const char *region)
+{
+	for (size_t i = 0; i < control->host_count; i++)
+		if (control->hosts[i]->record &&
+			strcmp(control->hosts[i]->record->region, region) == 0)
+			return true;
+	return false;
+}
+
+static int check_count(const struct rollout *rollout, const char *group, const char *region,
+	const json_t *count, struct err *err)
 {
 	const struct app_config *config = rollout_config(rollout);
-	const char *group;
-	json_t *count;
 
-	if (counts && !json_is_object(counts)) {
-		err_set(err, -EINVAL, "\"counts\" is an object such as {\"app\": 2}");
-		return refuse(code, "invalid_request", -EINVAL);
-	}
-	json_object_foreach(counts, group, count)
-	{
-		if (!config || !config_has_group(config, group)) {
-			err_set(err, -EINVAL, "app %s has no process group \"%s\"",
-				rollout->app_name, group);
-			return refuse(code, "invalid_request", -EINVAL);
-		}
-		if (!json_is_integer(count) || json_integer_value(count) < 0 ||
-			json_integer_value(count) > COUNT_MAX) {
-			err_set(err, -EINVAL, "a count of machines is 0 to %d", COUNT_MAX);
-			return refuse(code, "invalid_request", -EINVAL);
-		}
-		if (app_record_set_count(
-			    rollout->record, group, (unsigned int)json_integer_value(count)) < 0)
-			return refuse(code, "failed", err_errno(err, -ENOMEM, "cannot scale"));
-	}
+	if (!config || !config_has_group(config, group))
+		return err_set(err, -EINVAL, "app %s has no process group \"%s\"",
+			rollout->app_name, group);
+	if (!json_is_integer(count) || json_integer_value(count) < 0 ||
+		json_integer_value(count) > COUNT_MAX)
+		return err_set(err, -EINVAL, "a count of machines is 0 to %d", COUNT_MAX);
+	if (region && json_integer_value(count) && !has_region(rollout->control, region))
+		return err_set(err, -EINVAL,
+			"no host is in region %s; wherry hosts list shows the regions", region);
 	return 0;
 }
 
-static int add_fresh(struct rollout *rollout, const char *group)
+/*
+ * The first count for a region: the machines that are there belong to it from now on, and the
+ * count of the others is of what is elsewhere.
+ */
+static int split_count(struct rollout *rollout, const char *group, const char *region)
+{
+	const struct control *control = rollout->control;
+	unsigned int count = app_record_count(rollout->record, group, NULL), elsewhere = 0;
+
+	for (size_t i = 0; i < control->machine_count; i++) {
+		const struct machine *machine = control->machines[i];
+		const struct machine_record *record = machine->record;
+
+		elsewhere +=
+			record->is_managed && record->wish != WISH_DESTROYED &&
+			strcmp(record->app, rollout->app_name) == 0 &&
+			strcmp(record->group, group) == 0 &&
+			strcmp(region_of(control, machine), region) != 0 &&
+			!app_record_has_region(rollout->record, group, region_of(control, machine));
+	}
+	return app_record_set_count(
+		rollout->record, group, NULL, count < elsewhere ? count : elsewhere);
+}
+
+static int set_count(struct rollout *rollout, json_t *counts, const char *group, const char *region,
+	unsigned int count)
+{
+	int r = 0;
+
+	if (!region)
+		app_record_drop_regions(rollout->record, group);
+	else if (!app_record_has_region(rollout->record, group, region) &&
+		 !json_object_get(counts, group))
+		r = split_count(rollout, group, region);
+	return r < 0 ? r : app_record_set_count(rollout->record, group, region, count);
+}
+
+static int set_counts(struct rollout *rollout, json_t *counts, const char **code, struct err *err)
+{
+	const char *key;
+	json_t *count;
+	int r = 0;
+
+	*code = "invalid_request";
+	if (counts && !json_is_object(counts))
+		return err_set(err, -EINVAL, "\"counts\" is an object such as {\"app\": 2}");
+	/* Counts without a region first: they drop those of regions from before. */
+	for (int of_region = 0; of_region < 2; of_region++)
+		json_object_foreach(counts, key, count)
+		{
+			_free_ char *group = NULL, *region = NULL;
+
+			r = group_count_parse(key, &group, &region);
+			if (r == -EINVAL)
+				return err_set(err, r,
+					"\"%s\" is no key of \"counts\": it is GROUP or "
+					"GROUP@REGION",
+					key);
+			if (r == 0 && of_region != (region != NULL))
+				continue;
+			if (r == 0 && check_count(rollout, group, region, count, err) < 0)
+				return -EINVAL;
+			if (r == 0)
+				r = set_count(rollout, counts, group, region,
+					(unsigned int)json_integer_value(count));
+			if (r < 0)
+				return refuse(code, "failed", err_errno(err, r, "cannot scale"));
+		}
+	return 0;
+}
+
+static int add_fresh(struct rollout *rollout, const char *group, const char *region)
 {
 	struct fresh *fresh = realloc(rollout->fresh, (rollout->fresh_count + 1) * sizeof(*fresh));
+	struct fresh *last;
 
 	if (!fresh)
 		return -ENOMEM;
 	rollout->fresh = fresh;
-	fresh[rollout->fresh_count] = (struct fresh){.group = strdup(group)};
-	if (!fresh[rollout->fresh_count].group)
-		return -ENOMEM;
-	rollout->fresh_count++;
-	return 0;
+	last = &fresh[rollout->fresh_count++];
+	*last = (struct fresh){
+		.group = strdup(group),
+		.region = region ? strdup(region) : NULL,
+	};
+	return last->group && (!region || last->region) ? 0 : -ENOMEM;
 }
 
 static int add_leaving(struct rollout *rollout, const char *id)
@@ -154,31 +228,101 @@ static int add_leaving(struct rollout *rollout, const char *id)
 
 static bool is_of_rollout(const struct rollout *rollout, const struct machine *machine)
 {
-	return strcmp(machine->record->app, rollout->app_name) == 0 &&
-	       machine->record->wish != WISH_DESTROYED &&
-	       (machine->record->is_managed || rollout->kind == ROLLOUT_DESTROY);
+	const char *reason;
+
+	if (strcmp(machine->record->app, rollout->app_name) != 0 ||
+		machine->record->wish == WISH_DESTROYED)
+		return false;
+	if (rollout->kind == ROLLOUT_MOVE)
+		return machine->record->host == rollout->from_host &&
+		       move_is_possible(machine, &reason);
+	return machine->record->is_managed || rollout->kind == ROLLOUT_DESTROY;
+}
+
+static bool works(const struct control *control, const struct machine *machine)
+{
+	const struct host *host = host_find(control, machine->record->host);
+
+	return machine->state == STATE_STARTED && host && host->record &&
+	       !host->record->is_draining && host_is_reachable(control, host->id);
+}
+
+/* Whether the machine is one of those that the group's count for @region is about. */
+static bool is_counted(
+	const struct rollout *rollout, const struct machine *machine, const char *region)
+{
+	const char *own = region_of(rollout->control, machine);
+
+	if (region)
+		return strcmp(own, region) == 0;
+	return !app_record_has_region(rollout->record, machine->record->group, own);
 }
 
 /* Keeps @wanted machines of the group, those that work first, and lets the others go. */
-static int plan_scale(
-	struct rollout *rollout, const char *group, unsigned int wanted, unsigned int *kept)
+static int plan_scale(struct rollout *rollout, const char *group, const char *region,
+	unsigned int wanted, unsigned int *kept)
 {
 	const struct control *control = rollout->control;
 	int r = 0;
 
-	for (int works = 1; works >= 0; works--)
+	for (int at_work = 1; at_work >= 0; at_work--)
 		for (size_t i = 0; i < control->machine_count && r == 0; i++) {
 			const struct machine *machine = control->machines[i];
 
 			if (!is_of_rollout(rollout, machine) ||
-				(machine->state == STATE_STARTED) != works ||
-				strcmp(machine->record->group, group) != 0)
+				works(control, machine) != at_work ||
+				strcmp(machine->record->group, group) != 0 ||
+				!is_counted(rollout, machine, region))
 				continue;
 			if (*kept < wanted)
 				++*kept;
 			else
 				r = add_leaving(rollout, machine->record->id);
 		}
+	return r;
+}
+
+static int plan_count(struct rollout *rollout, const char *group, const char *region)
+{
+	unsigned int wanted = app_record_count(rollout->record, group, region), kept = 0;
+	int r = 0;
+
+	if (rollout->kind == ROLLOUT_SCALE)
+		r = plan_scale(rollout, group, region, wanted, &kept);
+	for (; kept < wanted && r == 0; kept++)
+		r = add_fresh(rollout, group, region);
+	return r;
+}
+
+static int plan_group(struct rollout *rollout, const char *group)
+{
+	const struct app_record *record = rollout->record;
+	int r = plan_count(rollout, group, NULL);
+
+	for (size_t i = 0; i < record->count_count && r == 0; i++)
+		if (record->counts[i].region && strcmp(record->counts[i].group, group) == 0)
+			r = plan_count(rollout, group, record->counts[i].region);
+	return r;
+}
+
+/* One elsewhere for each that is to leave: in its region, where that has a count of its own. */
+static int plan_move(struct rollout *rollout)
+{
+	const struct control *control = rollout->control;
+	int r = 0;
+
+	for (size_t i = 0; i < control->machine_count && r == 0; i++) {
+		const struct machine *machine = control->machines[i];
+		const char *group = machine->record->group, *region = region_of(control, machine);
+
+		if (!is_of_rollout(rollout, machine))
+			continue;
+		if (!app_record_has_region(rollout->record, group, region))
+			region = NULL;
+		r = add_leaving(rollout, machine->record->id);
+		if (r == 0)
+			r = add_fresh(rollout, group, region);
+	}
 	return r;
 }
 
@@ -193,15 +337,9 @@ static int plan_machines(struct rollout *rollout)
 		if (rollout->kind != ROLLOUT_SCALE && is_of_rollout(rollout, control->machines[i]))
 			r = add_leaving(rollout, control->machines[i]->record->id);
 	for (size_t g = 0; config && rollout->kind != ROLLOUT_DESTROY && g < config->group_count;
-		g++) {
-		const char *group = config->groups[g].name;
-		unsigned int wanted = app_record_count(rollout->record, group), kept = 0;
-
-		if (rollout->kind == ROLLOUT_SCALE && r == 0)
-			r = plan_scale(rollout, group, wanted, &kept);
-		for (; kept < wanted && r == 0; kept++)
-			r = add_fresh(rollout, group);
-	}
+		g++)
+		if (r == 0)
+			r = plan_group(rollout, config->groups[g].name);
 	return r;
 }
 
@@ -230,7 +368,8 @@ static int check_request(struct rollout *rollout, const struct rollout_request *
 			"Dockerfile");
 		return refuse(code, "invalid_request", -EINVAL);
 	}
-	if (request->kind == ROLLOUT_SCALE && (!app->release || !app->release->image)) {
+	if ((request->kind == ROLLOUT_SCALE || request->kind == ROLLOUT_MOVE) &&
+		(!app->release || !app->release->image)) {
 		err_set(err, -ENOENT,
 			"app %s was never deployed; wherry deploy makes its first "
 			"machines",
@@ -271,187 +410,12 @@ int rollout_plan(struct rollout *rollout, struct rollout_request *request, const
 		return r;
 	if (request->kind == ROLLOUT_RUN) {
 		rollout->template = take_ptr(request->machine);
-		r = add_fresh(rollout, rollout->template->group);
+		r = add_fresh(rollout, rollout->template->group, NULL);
+	} else if (request->kind == ROLLOUT_MOVE) {
+		r = plan_move(rollout);
 	} else {
 		r = plan_machines(rollout);
 	}
 	return r < 0 ? err_errno(err, r, "cannot plan the rollout of app %s", rollout->app_name)
 		     : 0;
-}
-
-/* Machines */
-
-static void new_machine_id(const struct control *control, char id[static MACHINE_ID_LEN])
-{
-	do {
-		uint8_t bytes[(MACHINE_ID_LEN - 1) / 2] = {};
-
-		/* Seven bytes from the pool never come short (getrandom(2)). */
-		if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
-			continue;
-		for (size_t i = 0; i < sizeof(bytes); i++)
-			snprintf(id + 2 * i, 3, "%02x", bytes[i]);
-	} while (!id[0] || machine_find(control, id));
-}
-
-/* fdaa | network 1 | the host | the machine | 2 (fly-spec 4.1). */
-static struct addr private_address(unsigned int host, const char *id)
-{
-	struct addr addr = {.family = AF_INET6, .bytes = {0xfd, 0xaa, 0, 0, 0, 1}};
-	unsigned long word = strtoul(id + MACHINE_ID_LEN - 1 - 8, NULL, 16);
-
-	addr.bytes[8] = (uint8_t)(host >> 8);
-	addr.bytes[9] = (uint8_t)host;
-	for (int i = 0; i < 4; i++)
-		addr.bytes[10 + i] = (uint8_t)(word >> (24 - 8 * i));
-	addr.bytes[15] = 2;
-	return addr;
-}
-
-static int add_env(struct machine_record *record, const char *name, const char *value)
-{
-	struct env_var var = {strdup(name), strdup(value)};
-
-	record->env[record->env_count++] = var;
-	return var.name && var.value ? 0 : -ENOMEM;
-}
-
-/* Of two that have one name the first holds: what the maker of the machine said stands there. */
-static int copy_env(const struct app_config *config, struct machine_record *record)
-{
-	size_t count = record->env_count + config->env_count + 1;
-	struct env_var *env = realloc(record->env, count * sizeof(*env));
-	int r = 0;
-
-	if (!env)
-		return -ENOMEM;
-	record->env = env;
-	if (config->primary_region)
-		r = add_env(record, "PRIMARY_REGION", config->primary_region);
-	for (size_t i = 0; i < config->env_count && r == 0; i++)
-		r = add_env(record, config->env[i].name, config->env[i].value);
-	return r;
-}
-
-static const char *group_command(const struct app_config *config, const char *group)
-{
-	for (size_t i = 0; i < config->group_count; i++)
-		if (strcmp(config->groups[i].name, group) == 0)
-			return config->groups[i].command;
-	return "";
-}
-
-/* The release that the rollout's machines belong to: its own or the current one. NULL: none yet. */
-static const struct release_record *release_of(const struct rollout *rollout)
-{
-	const struct app *app = catalog_find_app(rollout->control, rollout->app_name);
-
-	return rollout->release ? rollout->release : app->release;
-}
-
-static struct machine_record *managed_machine(const struct rollout *rollout)
-{
-	const struct release_record *release = release_of(rollout);
-	struct machine_record *record = calloc(1, sizeof(*record));
-
-	if (!record)
-		return NULL;
-	record->kind = MACHINE_IMAGE;
-	record->is_managed = true;
-	record->image = strdup(release->image);
-	record->image_id = release->image_id ? strdup(release->image_id) : NULL;
-	record->image_host = release->image_host;
-	return record;
-}
-
-/* The single UDP ports of its services; those of a range are opened as they are needed. */
-static int add_await_ports(struct machine_record *record, const struct app_config *config)
-{
-	for (size_t s = 0; s < config->service_count; s++) {
-		const struct service *service = &config->services[s];
-
-		if (service->protocol != PROTOCOL_UDP || !service_in_group(service, record->group))
-			continue;
-		for (size_t p = 0; p < service->port_count; p++) {
-			const struct port_range range = service->ports[p].range;
-			uint16_t *ports;
-
-			if (range.first != range.last)
-				continue;
-			ports = realloc(record->await_ports,
-				(record->await_port_count + 1) * sizeof(*ports));
-			if (!ports)
-				return -ENOMEM;
-			record->await_ports = ports;
-			ports[record->await_port_count++] = range.first;
-		}
-	}
-	return 0;
-}
-
-/* Directories and namespaces are those of the host that was asked; images go anywhere. */
-static int choose_host(const struct rollout *rollout, const struct machine_record *record,
-	const struct fresh *fresh, struct host **out, struct err *err)
-{
-	struct control *control = rollout->control;
-
-	if (record->is_managed)
-		return placement_choose(
-			control, rollout->app_name, fresh->group, fresh->region, out, err);
-	*out = host_find(control, control->host_id);
-	if (!(*out)->record->is_worker)
-		return err_set(err, -EINVAL,
-			"host %s is no worker; run this on one, or add \"worker\" to its roles",
-			(*out)->record->name);
-	return 0;
-}
-
-int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
-	struct machine_record **out, struct err *err)
-{
-	const struct app_config *config = rollout_config(rollout);
-	const struct release_record *release = release_of(rollout);
-	_cleanup_(machine_record_freep) struct machine_record *record =
-		rollout->template ? take_ptr(rollout->template) : managed_machine(rollout);
-	struct host *host;
-	int r;
-
-	if (!record)
-		return err_errno(err, -ENOMEM, "cannot make a machine");
-	new_machine_id(rollout->control, record->id);
-	r = choose_host(rollout, record, fresh, &host, err);
-	if (r < 0)
-		return r;
-	record->host = host->id;
-	record->held_by = rollout->control->host_id;
-	record->private_v6 = private_address(host->id, record->id);
-	record->release = release ? release->number : 0;
-	record->wish = WISH_STARTED;
-	record->is_held = true;
-	record->kill_signal = config ? config->kill_signal : SIGINT;
-	record->kill_timeout_s = config ? config->kill_timeout_s : 5;
-	clock_stamp(record->created_at);
-	if (!record->app)
-		record->app = strdup(rollout->app_name);
-	if (!record->group)
-		record->group = strdup(fresh->group);
-	if (!record->name && asprintf(&record->name, "%s-%.6s", fresh->group, record->id) < 0)
-		record->name = NULL;
-	r = addresses_take_network(rollout->control, host, &record->network, err);
-	if (r < 0)
-		return r;
-	if (config && copy_env(config, record) < 0)
-		return err_errno(err, -ENOMEM, "cannot make a machine");
-	if (config && add_await_ports(record, config) < 0)
-		return err_errno(err, -ENOMEM, "cannot make a machine");
-	if (config && record->is_managed &&
-		command_split(group_command(config, fresh->group), &record->command) < 0)
-		return err_set(err, -EINVAL, "[processes] %s: the quotes of \"%s\" do not match",
-			fresh->group, group_command(config, fresh->group));
-	if (!record->app || !record->group || !record->name ||
-		(record->kind == MACHINE_IMAGE && !record->image) ||
-		(record->is_managed && release->image_id && !record->image_id))
-		return err_errno(err, -ENOMEM, "cannot make a machine");
-	*out = take_ptr(record);
-	return 0;
 }

@@ -16,6 +16,14 @@ static int refuse(struct api_request *req, int status, const char *code, const c
 	return -EINVAL;
 }
 
+void routes_refuse_change(struct api_request *req, int r, const struct err *err)
+{
+	if (r == -EAGAIN)
+		refuse(req, 409, "conflict", err->text);
+	else
+		refuse(req, 503, "unavailable", err->text);
+}
+
 struct app *routes_app(struct control *control, struct api_request *req)
 {
 	const char *name = api_request_param(req, "app");
@@ -95,6 +103,7 @@ static void create_app(struct api_request *req, void *arg)
 	_cleanup_(app_record_freep) struct app_record *record = NULL;
 	struct change change = {};
 	struct err err;
+	int r;
 
 	if (routes_check_body(req, known) < 0)
 		return;
@@ -116,8 +125,9 @@ static void create_app(struct api_request *req, void *arg)
 	}
 	clock_stamp(record->created_at);
 	change_put_app(&change, record);
-	if (change_commit(control, &change, &err) < 0) {
-		refuse(req, 503, "unavailable", err.text);
+	r = change_commit(control, &change, &err);
+	if (r < 0) {
+		routes_refuse_change(req, r, &err);
 		return;
 	}
 	if (catalog_add_app(control, take_ptr(record)) < 0) {
@@ -216,6 +226,7 @@ void routes_begin(struct control *control, struct rollout_request *request, stru
 	if (rollout_begin(control, request, req, &code, &err) < 0) {
 		int status = strcmp(code, "invalid_request") == 0 ? 400
 			     : strcmp(code, "failed") == 0	  ? 500
+			     : strcmp(code, "unavailable") == 0	  ? 503
 								  : 409;
 
 		api_reply_error(req, status, code, err.text, NULL);
@@ -325,6 +336,7 @@ static void allocate_ip(struct api_request *req, void *arg)
 	struct change change = {};
 	enum ip_type type;
 	struct err err;
+	int r;
 
 	if (!app || routes_check_body(req, known) < 0)
 		return;
@@ -346,9 +358,10 @@ static void allocate_ip(struct api_request *req, void *arg)
 		return;
 	}
 	change_put_ip(&change, record);
-	if (change_commit(control, &change, &err) < 0) {
+	r = change_commit(control, &change, &err);
+	if (r < 0) {
 		ip_record_free(record);
-		refuse(req, 503, "unavailable", err.text);
+		routes_refuse_change(req, r, &err);
 		return;
 	}
 	if (catalog_add_ip(control, record) < 0) {
@@ -369,6 +382,7 @@ static void release_ip(struct api_request *req, void *arg)
 	struct addr addr;
 	json_t *view;
 	struct err err;
+	int r;
 
 	if (!app)
 		return;
@@ -386,8 +400,9 @@ static void release_ip(struct api_request *req, void *arg)
 		return;
 	}
 	change_delete_ip(&change, record);
-	if (change_commit(control, &change, &err) < 0) {
-		refuse(req, 503, "unavailable", err.text);
+	r = change_commit(control, &change, &err);
+	if (r < 0) {
+		routes_refuse_change(req, r, &err);
 		return;
 	}
 	view = view_ip(record);
@@ -399,6 +414,11 @@ static void release_ip(struct api_request *req, void *arg)
 const struct api_route control_routes[] = {
 	{"GET", "/v1/info", get_info},
 	{"GET", "/v1/doctor", routes_doctor},
+	{"GET", "/v1/hosts", routes_list_hosts},
+	{"GET", "/v1/hosts/:host", routes_get_host},
+	{"DELETE", "/v1/hosts/:host", routes_remove_host},
+	{"POST", "/v1/hosts/:host/drain", routes_drain_host},
+	{"POST", "/v1/hosts/:host/undrain", routes_undrain_host},
 	{"GET", "/v1/counters", get_counters},
 	{"GET", "/v1/apps", list_apps},
 	{"POST", "/v1/apps", create_app},

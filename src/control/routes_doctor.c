@@ -5,8 +5,10 @@
  */
 #include "control/routes.h"
 
+#include "base/buf.h"
 #include "control/doctor.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define PORTS_MAX 32 /* looked at per machine */
@@ -18,7 +20,11 @@ struct examination {
 	struct doctor_options options;
 	struct doctor_report report;
 	struct host_public public;
-	struct prefix *pools;
+	struct doctor_fleet fleet;
+	struct buf store, store_problem, lost, silent;
+	struct mesh_device mesh;
+	unsigned int underlay_mtu_bytes;
+	struct prefix *pools, *slices;
 	struct doctor_machine *machines;
 	struct port_range *ports; /* PORTS_MAX a machine */
 };
@@ -30,7 +36,12 @@ static void free_examination(struct examination *exam)
 		free((void *)exam->machines[i].id);
 	}
 	doctor_report_clear(&exam->report);
+	buf_clear(&exam->store);
+	buf_clear(&exam->store_problem);
+	buf_clear(&exam->lost);
+	buf_clear(&exam->silent);
 	free(exam->public.addrs);
+	free(exam->slices);
 	free(exam->pools);
 	free(exam->machines);
 	free(exam->ports);
@@ -77,6 +88,79 @@ static void *copy_array(const void *from, size_t bytes)
 	return to;
 }
 
+static void add_name(struct buf *names, const struct host *host)
+{
+	buf_addf(names, "%s%s", names->len ? ", " : "", host->record->name);
+}
+
+static int add_slices(struct examination *exam, const struct host_record *record)
+{
+	struct prefix *slices = realloc(exam->slices,
+		(exam->fleet.slice_count + record->slice_count + 1) * sizeof(*slices));
+
+	if (!slices)
+		return -ENOMEM;
+	exam->slices = slices;
+	if (record->slice_count)
+		memcpy(slices + exam->fleet.slice_count, record->slices,
+			record->slice_count * sizeof(*slices));
+	exam->fleet.slice_count += record->slice_count;
+	return 0;
+}
+
+/* The MTU of what the mesh stands on. */
+static unsigned int underlay_mtu(const struct control *control)
+{
+	struct host_public underlay = {};
+	unsigned int mtu_bytes = control->public.mtu_bytes;
+
+	if (control->config.underlay_interface &&
+		host_net_find_public(control->config.underlay_interface, &underlay, NULL) == 0)
+		mtu_bytes = underlay.mtu_bytes;
+	host_public_clear(&underlay);
+	return mtu_bytes;
+}
+
+static int prepare_fleet(struct examination *exam)
+{
+	struct control *control = exam->control;
+	struct doctor_fleet *fleet = &exam->fleet;
+	struct err err;
+
+	mesh_device(control->mesh, &exam->mesh);
+	exam->underlay_mtu_bytes = underlay_mtu(control);
+	buf_adds(&exam->store, control->config.store);
+	buf_adds(&exam->lost, "");
+	buf_adds(&exam->silent, "");
+	if (store_is_away(control->store, &err) < 0)
+		buf_adds(&exam->store_problem, err.text);
+	for (size_t i = 0; i < control->host_count; i++) {
+		const struct host *host = control->hosts[i];
+
+		if (!host->record)
+			continue;
+		if (add_slices(exam, host->record) < 0)
+			return -ENOMEM;
+		if (host->id == control->host_id)
+			continue;
+		fleet->other_count++;
+		if (!host_is_reachable(control, host->id))
+			add_name(&exam->lost, host);
+		else if (!host_is_alive(control, host))
+			add_name(&exam->silent, host);
+	}
+	fleet->underlay = control->config.is_plain ? "plain" : "wireguard";
+	fleet->mesh_device = exam->mesh.name;
+	fleet->mesh_mtu_bytes = exam->mesh.mtu_bytes;
+	fleet->store = exam->store.data;
+	fleet->store_problem = exam->store_problem.data;
+	fleet->lost = exam->lost.data;
+	fleet->silent = exam->silent.data;
+	fleet->slices = exam->slices;
+	exam->options.fleet = fleet;
+	return fleet->store && fleet->lost && fleet->silent ? 0 : -ENOMEM;
+}
+
 static struct examination *prepare(struct control *control)
 {
 	struct examination *exam = calloc(1, sizeof(*exam));
@@ -101,13 +185,19 @@ static struct examination *prepare(struct control *control)
 		.pool_count = control->pool_count,
 		.machine_pool = control->config.machine_pool,
 		.nameserver_count = control->config.nameserver_count,
+		.is_edge = control->config.is_edge,
+		.is_worker = control->config.is_worker,
 		.state_dir = control->state_dir,
 		.bpf_dir = control->bpf_dir,
 		.machines = exam->machines,
 	};
 	for (size_t i = 0; i < control->machine_count; i++)
-		if (control->machines[i]->state == STATE_STARTED)
+		if (control->machines[i]->is_local && control->machines[i]->state == STATE_STARTED)
 			add_machine(exam, control->machines[i]);
+	if (control->mesh && prepare_fleet(exam) < 0) {
+		free_examination(exam);
+		return NULL;
+	}
 	return exam;
 }
 
@@ -118,10 +208,35 @@ static void examine(uv_work_t *work)
 	doctor_run(&exam->options, &exam->report);
 }
 
+/* Between the largest packet and what it carries. */
+#define IP_UDP_BYTES 28
+
+static json_t *view_sizes(const struct examination *exam)
+{
+	const unsigned int public_mtu = exam->public.mtu_bytes ? exam->public.mtu_bytes : 1500;
+	const unsigned int machine_mtu = fleet_machine_mtu(exam->control);
+	unsigned int largest = public_mtu;
+	json_t *json;
+
+	/* On one host nothing is put around a packet. */
+	if (exam->options.fleet)
+		largest = exam->mesh.mtu_bytes - WHERRY_MINIMAL_BYTES;
+	json = json_pack("{s:s, s:i, s:i, s:i, s:i}", "underlay",
+		exam->options.fleet ? exam->fleet.underlay : "none", "public_bytes",
+		(int)public_mtu, "machine_bytes", (int)machine_mtu, "largest_bytes", (int)largest,
+		"payload_bytes", (int)largest - IP_UDP_BYTES);
+	if (!exam->options.fleet)
+		return json;
+	json_object_set_new(json, "underlay_bytes", json_integer(exam->underlay_mtu_bytes));
+	json_object_set_new(json, "mesh_bytes", json_integer(exam->mesh.mtu_bytes));
+	json_object_set_new(json, "overhead_bytes",
+		json_integer((json_int_t)exam->underlay_mtu_bytes - largest));
+	return json;
+}
+
 static json_t *view_report(const struct examination *exam)
 {
 	const struct control *control = exam->control;
-	unsigned int mtu = exam->public.mtu_bytes ? exam->public.mtu_bytes : 1500;
 	json_t *checks = json_array();
 
 	for (size_t i = 0; i < exam->report.count; i++) {
@@ -132,9 +247,7 @@ static json_t *view_report(const struct examination *exam)
 					doctor_status_name(check->status), "message",
 					check->message ? check->message : ""));
 	}
-	/* One host: nothing is put around a packet. IP and UDP headers are 28 bytes. */
-	return json_pack("{s:o, s:{s:i, s:i, s:i}, s:o}", "checks", checks, "mtu", "public_bytes",
-		mtu, "machine_bytes", mtu, "payload_bytes", mtu - 28, "counters",
+	return json_pack("{s:o, s:o, s:o}", "checks", checks, "mtu", view_sizes(exam), "counters",
 		view_counters(control));
 }
 

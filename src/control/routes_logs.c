@@ -141,7 +141,7 @@ static void look(struct follower *follower)
 		const struct machine *machine = control->machines[i];
 		struct place *place;
 
-		if (strcmp(machine->record->app, follower->app) != 0 ||
+		if (!machine->is_local || strcmp(machine->record->app, follower->app) != 0 ||
 			(follower->machine_id[0] &&
 				strcmp(machine->record->id, follower->machine_id) != 0))
 			continue;
@@ -228,6 +228,7 @@ void routes_logs(struct api_request *req, void *arg)
 	struct follower *follower;
 	unsigned int count;
 	size_t matches;
+	struct err err;
 
 	if (!app)
 		return;
@@ -245,6 +246,12 @@ void routes_logs(struct api_request *req, void *arg)
 				NULL);
 			return;
 		}
+	}
+	if (machine && !machine->is_local) {
+		err_set(&err, -EREMOTE, "machine %s is on host %s; run this there",
+			machine->record->id, host_name(control, machine->record->host));
+		api_reply_error(req, 409, "conflict", err.text, NULL);
+		return;
 	}
 	follower = calloc(1, sizeof(*follower));
 	if (!follower || !(follower->app = strdup(app->record->name))) {

@@ -276,18 +276,28 @@ static void wish(struct control *control, struct machine *machine, struct api_re
 	const enum machine_wish before = machine->record->wish;
 	struct waiter *waiter = calloc(1, sizeof(*waiter));
 	struct change change = {};
+	const struct host *host = host_find(control, machine->record->host);
 	struct err err;
+	int r;
 
+	if (!machine->is_local && (!host || host_is_down(control, host))) {
+		err_set(&err, -EHOSTDOWN, "machine %s is on host %s, which is down",
+			machine->record->id, host_name(control, machine->record->host));
+		refuse(req, 409, "conflict", err.text);
+		free(waiter);
+		return;
+	}
 	if (!waiter) {
 		refuse(req, 500, "failed", "out of memory");
 		return;
 	}
 	machine->record->wish = wish;
 	change_put_machine(&change, machine->record);
-	if (change_commit(control, &change, &err) < 0) {
+	r = change_commit(control, &change, &err);
+	if (r < 0) {
 		machine->record->wish = before;
 		free(waiter);
-		refuse(req, 503, "unavailable", err.text);
+		routes_refuse_change(req, r, &err);
 		return;
 	}
 	memcpy(waiter->machine_id, machine->record->id, sizeof(waiter->machine_id));
@@ -336,14 +346,53 @@ void routes_stop_machine(struct api_request *req, void *arg)
 	wish(arg, machine, req, WISH_STOPPED, STATE_STOPPED, "Stopping");
 }
 
+/* Nobody will say that it is gone. */
+static void forget_machine(
+	struct control *control, struct machine *machine, struct api_request *req)
+{
+	json_t *result = view_machine(machine);
+	struct change change = {};
+	struct err err;
+	int r;
+
+	change_delete_machine(&change, machine->record);
+	r = change_commit(control, &change, &err);
+	if (r < 0) {
+		json_decref(result);
+		routes_refuse_change(req, r, &err);
+		return;
+	}
+	log_info("machine", "app=%s machine=%s type=destroy state=destroyed host=down",
+		machine->record->app, machine->record->id);
+	machine_drop(machine);
+	serve(control);
+	rollouts_machine_changed(control);
+	waiters_machine_changed(control);
+	json_object_set_new(result, "state", json_string("destroyed"));
+	api_stream_done(api_stream_begin(req), result);
+}
+
 void routes_destroy_machine(struct api_request *req, void *arg)
 {
 	struct machine *machine = find_machine(arg, req);
 	const char *force = api_request_query(req, "force");
+	const struct host *host = machine ? host_find(arg, machine->record->host) : NULL;
 	struct err err;
 
 	if (!machine)
 		return;
+	if (!machine->is_local && (!host || host_is_down(arg, host))) {
+		if (force && strcmp(force, "1") == 0) {
+			forget_machine(arg, machine, req);
+			return;
+		}
+		err_set(&err, -EHOSTDOWN,
+			"machine %s is on host %s, which is down; --force takes it out of the "
+			"catalog without asking that host",
+			machine->record->id, host_name(arg, machine->record->host));
+		refuse(req, 409, "conflict", err.text);
+		return;
+	}
 	if (machine->state == STATE_STARTED && !(force && strcmp(force, "1") == 0)) {
 		err_set(&err, -EBUSY,
 			"machine %s is started; stop it first, or destroy it with "

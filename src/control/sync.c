@@ -59,6 +59,11 @@ static void delete_host(struct control *control, const char *name)
 
 	if (!host)
 		return;
+	/* It goes on as it is, for the clients it has; when it starts again it joins anew. */
+	if (host->id == control->host_id) {
+		log_error("removed-from-the-fleet", "host=%u", host->id);
+		return;
+	}
 	host_record_free(take_ptr(host->record));
 	control->hosts_changed = true;
 }
@@ -290,8 +295,7 @@ static void delete_machine(struct control *control, const char *name)
 	if (!machine)
 		return;
 	if (!machine->is_local) {
-		serve_forget(machine);
-		machine_close(machine);
+		machine_drop(machine);
 		return;
 	}
 	/* Somebody took it out of the catalog without asking; nothing of it is to stay. */

@@ -54,6 +54,7 @@ json_t *view_app(const struct control *control, const struct app *app, bool with
 		record->created_at);
 	json_t *machines;
 
+	json_object_set_new(json, "Counts", app_record_counts_to_json(record));
 	if (!with_machines)
 		return json;
 	machines = json_array();
@@ -137,7 +138,7 @@ static json_t *machine_sockets(const struct machine *machine)
 	json_t *json = json_array();
 	size_t count = 0;
 
-	if (machine->state != STATE_STARTED || !path ||
+	if (!machine->is_local || machine->state != STATE_STARTED || !path ||
 		machine_sockets_open(&sockets, path, NULL) < 0 ||
 		machine_sockets_list(sockets, &list, &count, NULL) < 0)
 		return json;
@@ -147,6 +148,13 @@ static json_t *machine_sockets(const struct machine *machine)
 				      list[i].protocol == PROTOCOL_UDP ? "udp" : "tcp", "address",
 				      text_of(&list[i].addr), "port", list[i].port));
 	return json;
+}
+
+static const char *machine_region(const struct machine *machine)
+{
+	const struct host *host = host_find(machine->control, machine->record->host);
+
+	return host && host->record ? host->record->region : "unknown";
 }
 
 json_t *view_machine(const struct machine *machine)
@@ -161,16 +169,19 @@ json_t *view_machine(const struct machine *machine)
 	snprintf(container, sizeof(container), "wherry-%s", record->id);
 	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:i}", "id",
 		record->id, "name", record->name, "state", machine_state_name(machine), "region",
-		machine->control->config.region, "app", record->app, "kind",
+		machine_region(machine), "app", record->app, "kind",
 		machine_kind_name(record->kind), "process_group", record->group, "instance_id",
 		record->id, "private_ip", text_of(&record->private_v6), "created_at",
 		record->created_at, "updated_at", record->updated_at, "release", record->release);
+	json_object_set_new(json, "host", json_string(host_name(machine->control, record->host)));
+	json_object_set_new(json, "local", json_boolean(machine->is_local));
 	json_object_set_new(json, "image_ref", image_ref(record->image));
 	json_object_set_new(json, "config", machine_config(record));
 	json_object_set_new(json, "addresses", machine_addresses(record));
 	json_object_set_new(json, "netns", text_or_null(path));
 	json_object_set_new(json, "pid",
-		machine->run.pid && machine->state == STATE_STARTED && has_program
+		machine->is_local && machine->run.pid && machine->state == STATE_STARTED &&
+				has_program
 			? json_integer(machine->run.pid)
 			: json_null());
 	json_object_set_new(json, "container",
@@ -227,17 +238,33 @@ static json_t *service_handlers(const struct service *service, bool *force_https
 	return handlers;
 }
 
-static unsigned int service_machines(
-	const struct control *control, const struct app *app, const struct service *service)
+static bool is_in(const json_t *list, const char *text)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i,
+		item) if (strcmp(json_string_value(item), text) == 0) return true;
+	return false;
+}
+
+/* How many machines the service has, and the regions that they are in. */
+static unsigned int service_machines(const struct control *control, const struct app *app,
+	const struct service *service, json_t *regions)
 {
 	unsigned int count = 0;
 
-	for (size_t i = 0; i < control->machine_count; i++)
-		if (is_of(control->machines[i], app) &&
-			control->machines[i]->state == STATE_STARTED &&
-			!control->machines[i]->record->is_held &&
-			service_in_group(service, control->machines[i]->record->group))
-			count++;
+	for (size_t i = 0; i < control->machine_count; i++) {
+		const struct machine *machine = control->machines[i];
+
+		if (!is_of(machine, app) || machine->state != STATE_STARTED ||
+			machine->record->is_held ||
+			!service_in_group(service, machine->record->group))
+			continue;
+		count++;
+		if (!is_in(regions, machine_region(machine)))
+			json_array_append_new(regions, json_string(machine_region(machine)));
+	}
 	return count;
 }
 
@@ -247,7 +274,8 @@ static json_t *view_service(
 	const bool is_udp = service->protocol == PROTOCOL_UDP;
 	const struct ip_record *dedicated = addresses_find(control, app->record->name, IP_V4);
 	_cleanup_(buf_clear) struct buf groups = {};
-	json_t *addresses = json_array(), *handlers;
+	json_t *addresses = json_array(), *regions = json_array(), *handlers;
+	const unsigned int machines = service_machines(control, app, service, regions);
 	const char *note = "";
 	bool force_https;
 
@@ -262,12 +290,11 @@ static json_t *view_service(
 	else if (!dedicated)
 		note = "UDP needs a dedicated IPv4; wherry ips allocate-v4 gives one";
 	handlers = service_handlers(service, &force_https);
-	return json_pack("{s:s, s:o, s:i, s:o, s:b, s:s, s:[s], s:i, s:o, s:b, s:s}", "Protocol",
+	return json_pack("{s:s, s:o, s:i, s:o, s:b, s:s, s:o, s:i, s:o, s:b, s:s}", "Protocol",
 		is_udp ? "udp" : "tcp", "Ports", service_ports(service), "InternalPort",
 		service->internal_port, "Handlers", handlers, "ForceHTTPS", force_https,
-		"ProcessGroup", groups.data ? groups.data : "", "Regions", control->config.region,
-		"Machines", service_machines(control, app, service), "Addresses", addresses,
-		"Served", is_udp && dedicated, "Note", note);
+		"ProcessGroup", groups.data ? groups.data : "", "Regions", regions, "Machines",
+		machines, "Addresses", addresses, "Served", is_udp && dedicated, "Note", note);
 }
 
 json_t *view_services(const struct control *control, const struct app *app)
@@ -309,18 +336,29 @@ json_t *view_counters(const struct control *control)
 		reasons, "machines", machines);
 }
 
+/* Where the catalog is, and, in a sentence, why it cannot be written now. */
+static json_t *view_store(const struct control *control)
+{
+	struct err err;
+	const bool is_away = store_is_away(control->store, &err) < 0;
+
+	return json_pack("{s:s, s:o}", "url", control->config.store, "away",
+		is_away ? json_string(err.text) : json_null());
+}
+
 json_t *view_info(const struct control *control)
 {
-	json_t *roles = json_array();
-	char host[256] = "";
+	json_t *roles = json_array(), *json;
 
 	if (control->config.is_edge)
 		json_array_append_new(roles, json_string("edge"));
 	if (control->config.is_worker)
 		json_array_append_new(roles, json_string("worker"));
-	gethostname(host, sizeof(host) - 1);
-	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:o}", "name", "wherryd",
+	json = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:o, s:s, s:o}", "name", "wherryd",
 		"version", WHERRY_VERSION, "commit", WHERRY_COMMIT, "pid", (int)getpid(), "host",
-		host, "region", control->config.region, "roles", roles, "started_at",
-		control->started_at, "config", host_config_to_json(&control->config));
+		control->config.host_name, "region", control->config.region, "roles", roles,
+		"started_at", control->started_at, "config", host_config_to_json(&control->config));
+	json_object_set_new(json, "host_id", json_integer(control->host_id));
+	json_object_set_new(json, "store", view_store(control));
+	return json;
 }

@@ -63,7 +63,10 @@ int mesh_open(struct mesh **out, const struct mesh_options *options, struct err 
 void mesh_close(struct mesh *mesh);
 DEFINE_CLEANUP(struct mesh *, mesh_close)
 
-/* Takes the device, its routes and its wireguard-go away. Absent ones are success. */
+/*
+ * Takes the device, its routes and its wireguard-go away. Absent ones are success. A device that is
+ * neither WireGuard nor a tun (underlay plain) stays, without the routes.
+ */
 int mesh_remove(const char *device, struct err *err);
 
 struct mesh_peer {
@@ -76,13 +79,20 @@ struct mesh_peer {
 	size_t prefix_count;
 };
 
-/* Makes the peers these and no others, and the routes to what they hold. */
+/*
+ * Makes the peers these and no others, and the routes to what they hold; this host's own slices
+ * become unreachable but for its machines. One that is wrong (a bad key, this host's own, a prefix
+ * that an earlier one holds) is left out, a route that cannot be made is passed over: all others
+ * are set, and the first such failure is returned. An endpoint that roamed stays until the one
+ * given here changes or the session is dead.
+ */
 int mesh_set_peers(struct mesh *mesh, const struct mesh_peer *peers, size_t count, struct err *err);
 
 /*
  * Looks at everything again and puts right what is not as it should be: a wireguard-go that died
  * is started, the MTU set (wireguard-go resets it), addresses, peers and routes put back. Returns
- * 1 when the device is another one than before (its ifindex changed), 0 otherwise.
+ * 1 when the device is another one than before (its ifindex changed), 0 otherwise. For the route
+ * monitor and the timer of the owner to call: 50 ms when nothing is wrong.
  */
 int mesh_repair(struct mesh *mesh, struct err *err);
 
@@ -99,5 +109,8 @@ void mesh_device(const struct mesh *mesh, struct mesh_device *out);
 /* Seconds since the last handshake with the peer, or -1: never. */
 int64_t mesh_handshake_age_s(struct mesh *mesh, const char *public_key);
 
-/* The address and MTU of the host's route to @endpoint, for the MTU of the mesh. */
+/*
+ * The MTU of the mesh on an underlay of that MTU: 60 bytes less over IPv4, 80 over IPv6, never
+ * below 1280; the underlay's own with underlay plain. @family is AF_INET or AF_INET6.
+ */
 unsigned int mesh_mtu(enum mesh_underlay underlay, unsigned int underlay_mtu_bytes, int family);

@@ -132,6 +132,7 @@ struct app_config {
 	char *build_target;	    /* [build] build-target, or NULL */
 	struct env_var *build_args; /* [build.args] */
 	size_t build_arg_count;
+	bool restarts_elsewhere; /* [deploy] restart_elsewhere: when their host is down for good */
 };
 
 enum severity {

@@ -236,6 +236,16 @@ static void read_build(struct parser *parser)
 		read_pairs(parser->diags, args, &config->build_args, &config->build_arg_count);
 }
 
+/* Ours among keys that are about how flyctl deploys, which are passed over. */
+static void read_deploy(struct parser *parser)
+{
+	const struct toml_node *deploy = toml_get(parser->root, "deploy");
+
+	if (deploy && deploy->type == TOML_TABLE)
+		read_bool(parser->diags, deploy, "restart_elsewhere",
+			&parser->config->restarts_elsewhere);
+}
+
 void config_read_app(struct parser *parser)
 {
 	warn_unknown_keys(parser->diags, parser->root, top_level_keys, ARRAY_LEN(top_level_keys));
@@ -246,6 +256,7 @@ void config_read_app(struct parser *parser)
 	read_env(parser);
 	read_processes(parser);
 	read_build(parser);
+	read_deploy(parser);
 }
 
 static void report_missing_groups(struct parser *parser, const struct toml_node *table)

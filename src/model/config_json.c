@@ -265,6 +265,8 @@ struct json_t *config_to_json(const struct app_config *config)
 	set_string(object, "kill_signal", signal_name(config->kill_signal));
 	set_count(object, "kill_timeout", config->kill_timeout_s);
 	json_object_set_new(object, "build", build_to_json(config));
+	json_object_set_new(object, "deploy",
+		json_pack("{s:b}", "restart_elsewhere", config->restarts_elsewhere));
 	json_object_set_new(object, "env", pairs_to_json(config->env, config->env_count));
 	json_object_set_new(object, "processes", groups_to_json(config));
 	json_object_set_new(object, "services", services);

@@ -33,8 +33,13 @@ struct err;
 
 #define APP_NAME_MAX 63
 
+/*
+ * How many machines of a group are wanted: in a region, or, with no region, in all those that have
+ * no count of their own. As JSON {"web": 2, "web@fra": 1}.
+ */
 struct group_count {
 	char *group;
+	char *region; /* NULL: the regions without a count of their own */
 	unsigned int count;
 };
 
@@ -43,7 +48,7 @@ struct app_record {
 	char created_at[CLOCK_STAMP_LEN];
 	unsigned int release;	    /* the one that serves; 0: none yet */
 	unsigned int last_release;  /* the highest number that was given out */
-	struct group_count *counts; /* wanted machines of a group; 1 when not listed */
+	struct group_count *counts; /* see app_record_count() */
 	size_t count_count;
 };
 
@@ -208,6 +213,23 @@ int ip_type_parse(const char *text, enum ip_type *out);
 const char *machine_kind_name(enum machine_kind kind); /* "image", "rootfs", "attached" */
 int machine_kind_parse(const char *text, enum machine_kind *out);
 
-/* The wanted number of machines of @group. */
-unsigned int app_record_count(const struct app_record *record, const char *group);
-int app_record_set_count(struct app_record *record, const char *group, unsigned int count);
+/*
+ * The wanted number of machines of @group in @region; NULL: in the regions that have no count of
+ * their own. A group without any count has one machine.
+ */
+unsigned int app_record_count(
+	const struct app_record *record, const char *group, const char *region);
+int app_record_set_count(
+	struct app_record *record, const char *group, const char *region, unsigned int count);
+/* Whether the group has a count of its own in @region. */
+bool app_record_has_region(const struct app_record *record, const char *group, const char *region);
+/* From here on the group's machines are counted together. */
+void app_record_drop_regions(struct app_record *record, const char *group);
+
+/* {"web": 2, "web@fra": 1} */
+json_t *app_record_counts_to_json(const struct app_record *record);
+/*
+ * "web@fra" as its parts, which the caller frees; *region is NULL where there is none. -EINVAL: it
+ * is neither.
+ */
+int group_count_parse(const char *key, char **group, char **region);

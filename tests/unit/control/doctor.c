@@ -97,6 +97,8 @@ static void make_healthy(struct fixture *fixture)
 		.options = {.pool_count = 2,
 			.machine_pool = prefix_of("172.16.0.0/12"),
 			.nameserver_count = 1,
+			.is_edge = true,
+			.is_worker = true,
 			.state_dir = "/var/lib/wherry",
 			.bpf_dir = "/sys/fs/bpf/wherry",
 			.machine_count = 1},
