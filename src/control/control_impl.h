@@ -413,6 +413,9 @@ char *machine_dir(const struct control *control, const char *id);
 
 /* image_queue.c */
 
+/* The directory for transfers; what the last daemon left there goes. */
+int image_queue_open(struct control *control, struct err *err);
+char *image_dir(const struct control *control);
 /* Whether the machine's image is another host's, and has to be fetched when it is not here. */
 bool image_queue_needs(const struct machine *machine);
 /* The job goes on, or ends with the sentence, when the image is here or cannot be had. */
