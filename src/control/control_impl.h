@@ -5,6 +5,7 @@
  *
  *   catalog.c    the catalog in memory, and changes to it
  *   sync.c       from the store into memory, at the start and at every change by another host
+ *   apply.c      one key of the store into memory
  *   hosts.c      the hosts of the fleet; this one's joining
  *   fleet.c      the mesh, the round trips, who is reachable
  *   placement.c  on which host a new machine is made
@@ -85,9 +86,10 @@ struct machine {
 	struct machine_record *record;
 	struct machine_state_record history;
 	enum machine_state state;
-	bool is_local;	 /* on this host; else its state is what its host wrote */
-	bool needs_step; /* its record came anew from the store */
-	bool is_up;	 /* on this host: see struct machine_state_record */
+	bool is_local;	     /* on this host; else its state is what its host wrote */
+	bool needs_step;     /* its record came anew from the store */
+	bool is_unpublished; /* on this host: the catalog does not have its state as it is */
+	bool is_up;	     /* on this host: see struct machine_state_record */
 	struct machine_net net;
 	bool has_net;
 	struct machine_run run;
@@ -145,6 +147,9 @@ struct control {
 	int64_t revision; /* of the store, that memory is at */
 	uv_poll_t store_poll;
 	uv_timer_t settle_timer; /* acts once on several changes of the catalog */
+	bool is_reading;	 /* all of the catalog: releases come after their apps */
+	bool must_reload;	 /* something of the catalog was missed, or could not be taken */
+	bool is_store_away;	 /* what was said of it last */
 	struct fabric *fabric;
 	struct host_config config;
 	struct host_public public; /* name "": none was found */
@@ -245,6 +250,24 @@ void app_set_release(struct control *control, struct app *app, struct release_re
 struct machine **index_machines(const struct control *control, const char *app, size_t *count);
 struct ip_record **index_ips(const struct control *control, const char *app, size_t *count);
 void index_free(struct control *control);
+
+/* The caller frees. */
+char *catalog_ip_key(const struct ip_record *record);
+
+/* apply.c */
+
+/* The place of the key's kind in the order in which they are read, from 0; -1: it is none of ours.
+ */
+int catalog_rank(const char *key);
+/* What keys of that place start with; NULL after the last. */
+const char *catalog_prefix(int rank);
+/* What one host says of what it sees, and writes anew whatever stands there. */
+bool catalog_is_report(const char *key);
+/* @value was written by @revision. One that cannot be read is told and marked in the mirror. */
+void catalog_apply(struct control *control, const char *key, const char *value, size_t value_len,
+	int64_t revision);
+/* The key is gone. */
+void catalog_forget(struct control *control, const char *key);
 
 /* sync.c */
 
@@ -366,6 +389,10 @@ void machine_event(
 /* Its interface is gone: the namespace vanished or somebody deleted the link. */
 void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);
+/* Somebody asked for it: now, and also after it has finished. */
+void machine_ask_start(struct machine *machine);
+/* A machine elsewhere is what its host wrote about it. */
+void machine_follow(struct machine *machine);
 /* The machine's host wrote @record about it. */
 void machine_heard(struct machine *machine, struct machine_state_record *record);
 /* Writes its state for the other hosts, with its history. */

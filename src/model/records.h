@@ -92,6 +92,7 @@ struct machine_record {
 	unsigned int host;    /* the id of the host it is on */
 	unsigned int held_by; /* is_held: the id of the host whose deploy has not decided */
 	unsigned int release;
+	unsigned int start_count; /* how often it was asked to start; its host compares */
 	char *image, *rootfs, *netns;
 	uint16_t *await_ports; /* UDP ports that its program opens before it is up */
 	size_t await_port_count;
