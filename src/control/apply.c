@@ -452,6 +452,7 @@ static const struct part {
 	{"hosts/", put_host, delete_host, false},
 	{"host-alive/", put_alive, delete_alive, true},
 	{"host-probes/", put_measured, delete_measured, true},
+	{"joins", NULL, NULL, false},
 	{"slices/", NULL, NULL, false},
 	{"networks/", NULL, NULL, false},
 	/* At a change the release stands before the app that takes it up. */

@@ -115,6 +115,26 @@ static char *slice_key(const struct prefix *slice)
 	return format_key("slices/%s", addr_format(&slice->addr, text));
 }
 
+bool catalog_has_slice(const struct control *control, const struct prefix *slice)
+{
+	_free_ char *key = slice_key(slice);
+
+	return !key || mirror_get(control->mirror, key) != 0;
+}
+
+bool catalog_has_host(const struct control *control, unsigned int id)
+{
+	_free_ char *key = format_key("hosts/%05u", id);
+
+	return !key || mirror_get(control->mirror, key) != 0;
+}
+
+void change_put_alive(struct change *change, unsigned int id, const struct host_alive *alive)
+{
+	change_put(change, format_key("host-alive/%05u", id), host_alive_to_json(alive));
+	change_put(change, format_key("joins"), json_integer(id));
+}
+
 void change_put_host(struct change *change, const struct host_record *record)
 {
 	change_put(change, format_key("hosts/%05u", record->id), host_record_to_json(record));

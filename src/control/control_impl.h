@@ -7,6 +7,7 @@
  *   sync.c       from the store into memory, at the start and at every change by another host
  *   apply.c      one key of the store into memory
  *   hosts.c      the hosts of the fleet; this one's joining
+ *   slices.c     whose part of the machine pool is whose
  *   fleet.c      the mesh, the round trips, who is reachable
  *   placement.c  on which host a new machine is made
  *   addresses.c  which address is whose
@@ -220,6 +221,8 @@ void change_claim_network(struct change *change, const struct machine_record *re
 void change_delete_machine(struct change *change, const struct machine_record *record);
 void change_put_host(struct change *change, const struct host_record *record);
 void change_delete_host(struct change *change, const struct host_record *record);
+/* A host joins, or starts again: one of those who do so at the same moment. */
+void change_put_alive(struct change *change, unsigned int id, const struct host_alive *alive);
 void change_put_settled(struct change *change, const char *id, json_t *settled);
 void change_put_fleet(struct change *change, const struct fleet_record *record);
 void change_put_state(struct change *change, const struct machine *machine);
@@ -251,6 +254,9 @@ struct machine **index_machines(const struct control *control, const char *app, 
 struct ip_record **index_ips(const struct control *control, const char *app, size_t *count);
 void index_free(struct control *control);
 
+/* Whether the store has the key, be it readable or not. */
+bool catalog_has_slice(const struct control *control, const struct prefix *slice);
+bool catalog_has_host(const struct control *control, unsigned int id);
 /* The caller frees. */
 char *catalog_ip_key(const struct ip_record *record);
 
@@ -292,8 +298,6 @@ void hosts_free(struct control *control);
  * that it lives. Refuses in words what clashes with another host.
  */
 int host_join(struct control *control, struct err *err);
-/* One more slice of the machine pool. -ENOSPC: there is none. */
-int host_take_slice(struct control *control, struct host *host, struct err *err);
 /*
  * Neither packets nor the store hear of it: what is on it is lost, or at least out of reach. Never
  * this host itself, and none while it is not known.
@@ -305,6 +309,15 @@ bool host_is_alive(const struct control *control, const struct host *host);
 bool host_is_reachable(const struct control *control, unsigned int id);
 /* The name of the host, for people. */
 const char *host_name(const struct control *control, unsigned int id);
+
+/* slices.c */
+
+/* One more slice of the machine pool into the record. -ENOSPC: there is none. */
+int slices_add(const struct control *control, struct host_record *record, struct err *err);
+/* The same in the catalog too. */
+int host_take_slice(struct control *control, struct host *host, struct err *err);
+/* Catalogs from before there were slices: those in which this host's machines are. -ENOMEM. */
+int slices_adopt(struct control *control, struct host_record *record);
 
 /* fleet.c */
 

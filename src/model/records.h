@@ -14,6 +14,7 @@
  *   fleet                  struct fleet_record
  *   hosts/ID               struct host_record (five digits)
  *   slices/ADDRESS         whose part of the machine pool it is: the host's id
+ *   joins                  who joined last: no two do so at the same moment
  *   host-alive/ID          struct host_alive, while the host's daemon lives
  *   host-probes/ID         what the host measured of the others, by id: [rtt_us, loss_permille]
  */
