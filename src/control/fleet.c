@@ -363,6 +363,7 @@ static void tick(uv_timer_t *timer)
 
 	read_probes(control);
 	formers_tick(control);
+	serve_forget_late(control);
 	drains_tick(control);
 	fabric_stale_take(control->fabric, log_stale, control, NULL);
 	if (now_ms - control->published_ms >= PUBLISH_MS) {
@@ -417,6 +418,9 @@ int fleet_open(struct control *control, struct err *err)
 	if (!control->is_fleet)
 		return 0;
 	r = open_mesh(control, err);
+	if (r < 0)
+		return r;
+	r = image_queue_open(control, err);
 	if (r < 0)
 		return r;
 	serve_images(control);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Images of this host for the machines of others. It listens on the address of the mesh alone, and
- * on its device alone where that is WireGuard's, which proves who asks: a host of the catalog, for
- * an image that a release or machine of the catalog names, and no other of this host's images. The
- * request is read in the loop; the transfer itself has a worker, at most SENDING_MAX of them.
+ * on its device alone where that is WireGuard's. Who asks is a host of the catalog, by its address
+ * and its identity, for an image that a release or machine of the catalog names, and no other of
+ * this host's images. The request is read in the loop; the transfer itself has a worker, at most
+ * SENDING_MAX of them.
  */
 #include "control/control_impl.h"
 
@@ -28,10 +29,11 @@ struct asker {
 	unsigned int open_handles;
 	bool is_sending; /* its worker closes it */
 	struct asker *next;
-	char peer[ADDR_TEXT_LEN];
+	unsigned int host; /* whose address it comes from */
 	char request[IMAGE_TRANSFER_REQUEST_MAX];
 	size_t len;
-	char id[IMAGE_ID_LEN];
+	struct image_request wanted;
+	char *dir; /* see image_dir() */
 	uv_work_t work;
 	int result;
 	struct err err;
@@ -59,12 +61,13 @@ static void send_work(uv_work_t *work)
 {
 	struct asker *asker = work->data;
 
-	asker->result = image_transfer_send(asker->fd, asker->id, &asker->err);
+	asker->result = image_transfer_send(asker->fd, asker->wanted.id, asker->dir, &asker->err);
 }
 
 static void forget(struct asker *asker)
 {
 	mem_closep(&asker->fd);
+	free(asker->dir);
 	free(asker);
 }
 
@@ -74,10 +77,11 @@ static void sent(uv_work_t *work, int status)
 	struct image_server *server = asker->server;
 
 	if (status == 0 && asker->result < 0)
-		log_warn("image-not-sent", "id=%s to=%s reason=\"%s\"", asker->id, asker->peer,
-			asker->err.text);
+		log_warn("image-not-sent", "id=%s to=%s reason=\"%s\"", asker->wanted.id,
+			host_name(server->control, asker->host), asker->err.text);
 	else if (status == 0)
-		log_info("image-sent", "id=%s to=%s ms=%ju", asker->id, asker->peer,
+		log_info("image-sent", "id=%s to=%s ms=%ju", asker->wanted.id,
+			host_name(server->control, asker->host),
 			(uintmax_t)(clock_now_ms() - asker->since_ms));
 	server->sending--;
 	forget(asker);
@@ -135,13 +139,22 @@ static bool is_in_catalog(const struct control *control, const char *id)
 	return false;
 }
 
+static bool is_host(const struct control *control, const struct asker *asker)
+{
+	const struct host *host = host_find(control, asker->host);
+
+	return host && host->record && strcmp(host->record->identity, asker->wanted.identity) == 0;
+}
+
 static void requested(struct asker *asker)
 {
 	struct image_server *server = asker->server;
 
-	if (!is_in_catalog(server->control, asker->id)) {
-		log_warn("image-refused", "id=%s to=%s reason=\"no release names it\"", asker->id,
-			asker->peer);
+	if (!is_host(server->control, asker)) {
+		image_transfer_refuse(asker->fd, "only hosts of the fleet are given images");
+	} else if (!is_in_catalog(server->control, asker->wanted.id)) {
+		log_warn("image-refused", "id=%s to=%s reason=\"no release names it\"",
+			asker->wanted.id, host_name(server->control, asker->host));
 		image_transfer_refuse(asker->fd, "no release of the catalog names this image");
 	} else if (server->sending >= SENDING_MAX) {
 		image_transfer_refuse(asker->fd, NULL);
@@ -165,7 +178,7 @@ static void request_readable(uv_poll_t *poll, int status, int events)
 		return;
 	if (got > 0) {
 		asker->len += (size_t)got;
-		r = image_transfer_parse(asker->request, asker->len, asker->id);
+		r = image_transfer_parse(asker->request, asker->len, &asker->wanted);
 		if (r == 1)
 			return;
 		if (r == 0)
@@ -176,31 +189,36 @@ static void request_readable(uv_poll_t *poll, int status, int events)
 	end_asking(asker);
 }
 
-/* The name of the host that has the address; NULL: none. */
-static const char *host_at(const struct control *control, const struct addr *addr)
+/* The id of another host that has the address; 0: none. */
+static unsigned int host_at(const struct control *control, const struct addr *addr)
 {
 	for (size_t i = 0; i < control->host_count; i++) {
 		const struct host_record *record = control->hosts[i]->record;
 
-		if (record && record->mesh_v4.family && addr_equal(&record->mesh_v4, addr))
-			return record->name;
+		if (record && record->id != control->host_id && record->mesh_v4.family &&
+			addr_equal(&record->mesh_v4, addr))
+			return record->id;
 	}
-	return NULL;
+	return 0;
 }
 
 /* Takes @fd over. */
-static void add_asker(struct image_server *server, int fd, const char *name)
+static void add_asker(struct image_server *server, int fd, unsigned int host)
 {
 	struct asker *asker = calloc(1, sizeof(*asker));
 
-	if (!asker || uv_poll_init(server->control->loop, &asker->poll, fd) < 0) {
+	if (asker)
+		asker->dir = image_dir(server->control);
+	if (!asker || !asker->dir || uv_poll_init(server->control->loop, &asker->poll, fd) < 0) {
 		close(fd);
+		if (asker)
+			free(asker->dir);
 		free(asker);
 		return;
 	}
 	asker->server = server;
 	asker->fd = fd;
-	snprintf(asker->peer, sizeof(asker->peer), "%.*s", ADDR_TEXT_LEN - 1, name);
+	asker->host = host;
 	uv_timer_init(server->control->loop, &asker->timer);
 	asker->open_handles = 2;
 	asker->poll.data = asker->timer.data = asker;
@@ -219,16 +237,16 @@ static void connection_waits(uv_poll_t *poll, int status, int events)
 	_close_ int fd =
 		accept4(server->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct addr addr = addr_from_v4(peer.sin_addr.s_addr);
-	const char *name;
+	unsigned int host;
 
 	(void)status;
 	(void)events;
 	if (fd < 0)
 		return;
-	name = host_at(server->control, &addr);
-	if (name && server->asking < ASKING_MAX)
-		add_asker(server, take_fd(fd), name);
-	else if (!name)
+	host = host_at(server->control, &addr);
+	if (host && server->asking < ASKING_MAX)
+		add_asker(server, take_fd(fd), host);
+	else if (!host)
 		image_transfer_refuse(fd, "this address is no host of the fleet");
 	else
 		image_transfer_refuse(fd, NULL);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An image from the podman of one host to that of another, over one TCP connection of the mesh,
- * which says who the other is. The asking side sends one line,
+ * An image from the podman of one host to that of another, over one TCP connection of the mesh. The
+ * asking side sends one line,
  *
- *	WHERRY-IMAGE 1 sha256:HEX
+ *	WHERRY-IMAGE 1 IDENTITY sha256:HEX
  *
+ * with its own identity, which all hosts know from the catalog and nobody else does: its machines
+ * come by the same address when they connect to a host. It
  * and is answered by lines until the last one decides:
  *
  *	WHERRY-IMAGE 1 wait         podman is at work, ask nothing, go on reading
@@ -25,26 +27,33 @@
 
 #include "base/addr.h"
 #include "machine/image_store.h"
+#include "model/records.h"
 
 struct err;
 
 #define IMAGE_TRANSFER_PORT	   7116
-#define IMAGE_TRANSFER_REQUEST_MAX 96 /* longer than any request, with its newline */
+#define IMAGE_TRANSFER_REQUEST_MAX 128 /* longer than any request, with its newline */
+
+struct image_request {
+	char identity[HOST_IDENTITY_LEN]; /* of the host that asks */
+	char id[IMAGE_ID_LEN];
+};
 
 /*
- * Reads the request in @data. Returns 0 and the ID; 1 when its line has not ended yet; -EBADMSG
- * when it is none.
+ * Reads the request in @data. Returns 0; 1 when its line has not ended yet; -EBADMSG when it is
+ * none. *@out is complete or untouched.
  */
-int image_transfer_parse(const char *data, size_t len, char id[static IMAGE_ID_LEN]);
+int image_transfer_parse(const char *data, size_t len, struct image_request *out);
 
 /* Answers what is not served, without blocking; @sentence NULL: busy. The caller closes @fd. */
 void image_transfer_refuse(int fd, const char *sentence);
 
 /*
  * Serves the image on the connected @fd, which the caller closes after it. Blocks until the last
- * byte was taken over by the kernel. On failure the other side finds the stream broken.
+ * byte was taken over by the kernel. On failure the other side finds the stream broken. @dir: as in
+ * struct image_want.
  */
-int image_transfer_send(int fd, const char *id, struct err *err);
+int image_transfer_send(int fd, const char *id, const char *dir, struct err *err);
 
 struct image_source {
 	char *host; /* its name, for people */
@@ -55,8 +64,10 @@ struct image_source {
 
 struct image_want {
 	char id[IMAGE_ID_LEN];
-	char *name;	       /* for people, and to name it by */
-	char *host;	       /* this host's name */
+	char identity[HOST_IDENTITY_LEN]; /* this host's */
+	char *name;			  /* for people, and to name it by */
+	char *host;			  /* this host's name */
+	char *dir;	       /* podman's temporary files go below it, an image's size and more */
 	struct addr from;      /* this host's address on the mesh; family 0: the kernel chooses */
 	uint16_t port;	       /* 0: IMAGE_TRANSFER_PORT */
 	unsigned int stall_ms; /* the longest silence; 0: 30 s */

@@ -17,20 +17,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	char id[IMAGE_ID_LEN] = "", line[IMAGE_TRANSFER_REQUEST_MAX];
+	char line[IMAGE_TRANSFER_REQUEST_MAX];
+	struct image_request request = {};
 	char *copy = malloc(len ? len : 1); /* reading past its end is seen */
 
 	if (!copy)
 		return 0;
 	memcpy(copy, data, len);
-	if (image_transfer_parse(copy, len, id) == 0) {
-		snprintf(line, sizeof(line), "WHERRY-IMAGE 1 sha256:%s\n", id);
-		if (!image_id_is_valid(id) || len != strlen(line) || memcmp(copy, line, len) != 0)
+	if (image_transfer_parse(copy, len, &request) == 0) {
+		snprintf(line, sizeof(line), "WHERRY-IMAGE 1 %s sha256:%s\n", request.identity,
+			request.id);
+		if (!image_id_is_valid(request.id) || len != strlen(line) ||
+			memcmp(copy, line, len) != 0)
 			abort();
 		for (size_t part = 0; part < len; part++)
-			if (image_transfer_parse(copy, part, id) != 1)
+			if (image_transfer_parse(copy, part, &request) != 1)
 				abort();
-	} else if (id[0]) {
+	} else if (request.id[0]) {
 		abort();
 	}
 	free(copy);

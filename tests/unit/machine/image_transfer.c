@@ -23,6 +23,8 @@
 #define NAME_OCI    "localhost/wherry/test:oci"
 #define NAME_DOCKER "localhost/wherry/test:docker"
 
+#define IDENTITY "00112233445566778899aabbccddeeff"
+
 static char id_oci[IMAGE_ID_LEN], id_docker[IMAGE_ID_LEN];
 
 static int podman(const char *const words[], char **output, struct err *err)
@@ -113,7 +115,7 @@ static void answer_half(int fd)
 	child = fork();
 	if (child == 0) {
 		close(pair[0]);
-		image_transfer_send(pair[1], id_oci, NULL);
+		image_transfer_send(pair[1], id_oci, fixture_dir, NULL);
 		_exit(0);
 	}
 	close(pair[1]);
@@ -128,7 +130,8 @@ static void answer_half(int fd)
 
 static int answer(int fd, enum manner manner, unsigned int turn)
 {
-	char request[IMAGE_TRANSFER_REQUEST_MAX], id[IMAGE_ID_LEN], *missing;
+	char request[IMAGE_TRANSFER_REQUEST_MAX];
+	struct image_request wanted;
 	size_t len = 0;
 	struct err err = {};
 	int r = 1;
@@ -139,10 +142,10 @@ static int answer(int fd, enum manner manner, unsigned int turn)
 		if (got <= 0)
 			return -EIO;
 		len += (size_t)got;
-		r = image_transfer_parse(request, len, id);
+		r = image_transfer_parse(request, len, &wanted);
 	}
-	if (r < 0)
-		return r;
+	if (r < 0 || strcmp(wanted.identity, IDENTITY) != 0)
+		return -EBADMSG;
 	switch (manner) {
 	case BUSY_ONCE:
 		if (turn == 0) {
@@ -151,13 +154,13 @@ static int answer(int fd, enum manner manner, unsigned int turn)
 		}
 		/* fallthrough */
 	case WELL:
-		return image_transfer_send(fd, id, &err);
+		return image_transfer_send(fd, wanted.id, fixture_dir, &err);
 	case OTHER_IMAGE:
-		return image_transfer_send(fd, strcmp(id, id_oci) == 0 ? id_docker : id_oci, &err);
+		return image_transfer_send(
+			fd, strcmp(wanted.id, id_oci) == 0 ? id_docker : id_oci, fixture_dir, &err);
 	case UNKNOWN_IMAGE:
-		missing = id;
-		memset(missing, 'e', IMAGE_ID_LEN - 1);
-		return image_transfer_send(fd, missing, &err);
+		memset(wanted.id, 'e', IMAGE_ID_LEN - 1);
+		return image_transfer_send(fd, wanted.id, fixture_dir, &err);
 	case CUT:
 		answer_half(fd);
 		return 0;
@@ -212,6 +215,8 @@ static struct image_want want_of(const char *id, const char *name, uint16_t port
 	struct image_want want = {.port = port, .stall_ms = 1000, .source_count = 1};
 
 	memcpy(want.id, id, IMAGE_ID_LEN);
+	strcpy(want.identity, IDENTITY);
+	want.dir = strdup(fixture_dir);
 	want.name = strdup(name);
 	want.host = strdup("worker-1");
 	want.sources[0].host = strdup("edge-1");
@@ -247,43 +252,57 @@ static unsigned int image_count(void)
 	return count;
 }
 
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* podman's temporary files; those of a sender that was killed are the next daemon's to remove. */
+static unsigned int transfer_dirs(void)
+{
+	_closedir_ DIR *dir = opendir(fixture_dir);
+	unsigned int count = 0;
+	struct dirent *entry;
+
+	while ((entry = readdir(dir)))
+		count += strncmp(entry->d_name, "transfer-", 9) == 0;
+	return count;
+}
+
 static void a_request_is_one_exact_line(void **state)
 {
-	static const char good[] =
-		"WHERRY-IMAGE 1 sha256:"
-		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+	static const char good[] = "WHERRY-IMAGE 1 " IDENTITY " sha256:" HEX64 "\n";
 	static const char *const bad[] = {
 		"GET / HTTP/1.1\r\n",
-		"WHERRY-IMAGE 2 sha256:",
-		"WHERRY-IMAGE 1 sha512:",
-		"WHERRY-IMAGE 1  sha256:",
-		"WHERRY-IMAGE 1 sha256:0123456789ABCDEF",
-		"WHERRY-IMAGE 1 sha256:01\n",
-		"WHERRY-IMAGE 1 sha256:$(id)",
-		"WHERRY-IMAGE 1 sha256:--help",
-		"WHERRY-IMAGE 1 sha256:"
-		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0",
-		"WHERRY-IMAGE 1 sha256:"
-		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n",
-		"WHERRY-IMAGE 1 sha256:"
-		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\nmore",
+		"WHERRY-IMAGE 2 " IDENTITY,
+		"WHERRY-IMAGE 1  " IDENTITY,
+		"WHERRY-IMAGE 1 sha256:",
+		"WHERRY-IMAGE 1 #",
+		"WHERRY-IMAGE 1 " IDENTITY "0",
+		"WHERRY-IMAGE 1 " IDENTITY " sha512:",
+		"WHERRY-IMAGE 1 " IDENTITY " sha256:0123456789ABCDEF",
+		"WHERRY-IMAGE 1 " IDENTITY " sha256:01\n",
+		"WHERRY-IMAGE 1 " IDENTITY " sha256:$(id)",
+		"WHERRY-IMAGE 1 " IDENTITY " sha256:--help",
+		"WHERRY-IMAGE 1 " IDENTITY " sha256:" HEX64 "0",
+		"WHERRY-IMAGE 1 " IDENTITY " sha256:" HEX64 "\r\n",
+		"WHERRY-IMAGE 1 " IDENTITY " sha256:" HEX64 "\nmore",
 	};
-	char id[IMAGE_ID_LEN] = "";
+	struct image_request request = {};
 
 	(void)state;
 	for (size_t len = 0; len < sizeof(good) - 1; len++) {
 		/* A copy of just that length: reading past it would be seen. */
-		_free_ char *part = malloc(len + 1);
+		_free_ char *part = malloc(len ? len : 1);
 
 		memcpy(part, good, len);
-		assert_int_equal(image_transfer_parse(part, len, id), 1);
+		assert_int_equal(image_transfer_parse(part, len, &request), 1);
 	}
-	assert_int_equal(image_transfer_parse(good, sizeof(good) - 1, id), 0);
-	assert_memory_equal(id, good + 22, 64);
-	assert_true(image_id_is_valid(id));
-	assert_int_equal(image_transfer_parse("WHERRY-IMAGE 1 sha256:\0", 23, id), -EBADMSG);
+	assert_string_equal(request.id, "");
+	assert_int_equal(image_transfer_parse(good, sizeof(good) - 1, &request), 0);
+	assert_string_equal(request.identity, IDENTITY);
+	assert_string_equal(request.id, HEX64);
+	assert_true(image_id_is_valid(request.id));
+	assert_int_equal(image_transfer_parse(good, sizeof(good), &request), -EBADMSG);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		if (image_transfer_parse(bad[i], strlen(bad[i]), id) != -EBADMSG)
+		if (image_transfer_parse(bad[i], strlen(bad[i]), &request) != -EBADMSG)
 			fail_msg("taken for a request: %s", bad[i]);
 }
 
@@ -457,6 +476,7 @@ static void a_receiver_that_leaves_ends_the_transfer(void **state)
 	int pair[2];
 	pid_t child;
 	char line[64];
+	unsigned int dirs = transfer_dirs();
 	int status;
 
 	(void)state;
@@ -466,13 +486,14 @@ static void a_receiver_that_leaves_ends_the_transfer(void **state)
 	if (child == 0) {
 		close(pair[0]);
 		alarm(20);
-		_exit(image_transfer_send(pair[1], id_oci, NULL) < 0 ? 3 : 4);
+		_exit(image_transfer_send(pair[1], id_oci, fixture_dir, NULL) < 0 ? 3 : 4);
 	}
 	close(pair[1]);
 	assert_true(read(pair[0], line, sizeof(line)) > 0);
 	close(pair[0]);
 	waitpid(child, &status, 0);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+	assert_int_equal(transfer_dirs(), dirs);
 }
 
 static void raise_loopback(void)
