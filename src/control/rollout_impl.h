@@ -2,7 +2,8 @@
 /*
  * What the files of a rollout share: rollout.c runs it, rollout_plan.c decides what it is to do
  * and refuses what cannot be done, rollout_image.c finds which image is meant, rollout_machine.c
- * describes the machines it makes, rollout_words.c finds what a program said last.
+ * describes the machines it makes, rollout_commit.c is the transaction in the end, rollout_words.c
+ * finds what a program said last.
  */
 #pragma once
 
@@ -67,6 +68,15 @@ void rollout_image_forget(struct rollout *rollout);
 /* The record of the next machine to make; the caller owns it. */
 int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	struct machine_record **out, struct err *err);
+
+/* Whether the new machines are still there and up; the sentence says which is not. */
+int rollout_check_fresh(const struct rollout *rollout, struct err *err);
+/* Whether the app's record is written in the end. */
+bool rollout_changes_app(const struct rollout *rollout);
+/* The revision of the app's record as it is known now. */
+int64_t rollout_app_revision(const struct rollout *rollout);
+/* Turns over. -EAGAIN when another host changed the app since the rollout began. */
+int rollout_commit(struct rollout *rollout, struct err *err);
 
 /* The config that counts for the rollout's machines: the new one or the current one. */
 const struct app_config *rollout_config(const struct rollout *rollout);
