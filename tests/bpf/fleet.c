@@ -146,7 +146,7 @@ static void a_machine_without_host_and_interface_is_refused(void **state)
 
 static void hosts_are_these_and_no_others(void **state)
 {
-	const struct fabric_host host = {addr_from_v4(htonl(EDGE_B)), true, false};
+	const struct fabric_host host = {addr_from_v4(htonl(EDGE_B)), true, false, false};
 
 	(void)state;
 	lab_fleet(0);

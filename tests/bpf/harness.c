@@ -208,11 +208,11 @@ void lab_machine_set(unsigned int n)
 void lab_fleet(uint32_t edge)
 {
 	const struct fabric_host hosts[] = {
-		{addr_from_v4(htonl(EDGE)), true, false},
-		{addr_from_v4(htonl(EDGE_B)), true, true},
-		{addr_from_v4(htonl(WORKER)), false, true},
-		{addr_from_v4(htonl(WORKER_B)), false, true},
-		{addr_from_v4(htonl(WORKER_C)), false, true},
+		{addr_from_v4(htonl(EDGE)), true, false, true},
+		{addr_from_v4(htonl(EDGE_B)), true, true, false},
+		{addr_from_v4(htonl(WORKER)), false, true, true},
+		{addr_from_v4(htonl(WORKER_B)), false, true, true},
+		{addr_from_v4(htonl(WORKER_C)), false, true, true},
 	};
 	const struct fabric_mesh mesh = {
 		.ifindex = lab.mesh_ifindex,
