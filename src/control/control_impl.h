@@ -375,6 +375,8 @@ void machine_event(
 /* Its interface is gone: the namespace vanished or somebody deleted the link. */
 void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);
+/* Finds out whether it is on this host, and of one elsewhere what its host wrote last. */
+void machine_settle_place(struct machine *machine);
 /* The machine's host wrote @record about it. */
 void machine_heard(struct machine *machine, struct machine_state_record *record);
 /* Writes its state for the other hosts, with its history. */
@@ -411,6 +413,9 @@ char *machine_dir(const struct control *control, const char *id);
 
 /* image_queue.c */
 
+/* The directory for transfers; what the last daemon left there goes. */
+int image_queue_open(struct control *control, struct err *err);
+char *image_dir(const struct control *control);
 /* Whether the machine's image is another host's, and has to be fetched when it is not here. */
 bool image_queue_needs(const struct machine *machine);
 /* The job goes on, or ends with the sentence, when the image is here or cannot be had. */

@@ -420,6 +420,9 @@ int fleet_open(struct control *control, struct err *err)
 	r = open_mesh(control, err);
 	if (r < 0)
 		return r;
+	r = image_queue_open(control, err);
+	if (r < 0)
+		return r;
 	serve_images(control);
 	uv_async_init(control->loop, &control->probes_async, probes_changed);
 	control->probes_async.data = control;

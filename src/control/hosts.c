@@ -553,8 +553,7 @@ int host_join(struct control *control, struct err *err)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < control->machine_count; i++)
-		control->machines[i]->is_local =
-			control->machines[i]->record->host == control->host_id;
+		machine_settle_place(control->machines[i]);
 	log_info("joined", "host=%u name=%s region=%s", control->host_id,
 		host_name(control, control->host_id), control->config.region);
 	return 0;

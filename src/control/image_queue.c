@@ -9,6 +9,7 @@
 #include "control/control_impl.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "machine/image_transfer.h"
 
@@ -30,6 +31,21 @@ struct image_work {
 };
 
 static void run_next(struct control *control);
+
+char *image_dir(const struct control *control)
+{
+	char *dir;
+
+	return asprintf(&dir, "%s/images", control->state_dir) < 0 ? NULL : dir;
+}
+
+int image_queue_open(struct control *control, struct err *err)
+{
+	_free_ char *dir = image_dir(control);
+	int r = dir ? file_remove_all(dir, err) : err_errno(err, -ENOMEM, "cannot start");
+
+	return r < 0 ? r : file_mkdirs(dir, 0700, err);
+}
 
 static bool is_used(const struct control *control, const char *id)
 {
@@ -166,7 +182,8 @@ static struct image_work *add_work(
 	image->is_removal = is_removal;
 	image->want.name = strdup(record->image ? record->image : record->image_id);
 	image->want.host = strdup(host_name(control, control->host_id));
-	if (!image->want.name || !image->want.host) {
+	image->want.dir = image_dir(control);
+	if (!image->want.name || !image->want.host || !image->want.dir) {
 		free_work(image);
 		return NULL;
 	}

@@ -33,6 +33,7 @@ struct asker {
 	char request[IMAGE_TRANSFER_REQUEST_MAX];
 	size_t len;
 	struct image_request wanted;
+	char *dir; /* see image_dir() */
 	uv_work_t work;
 	int result;
 	struct err err;
@@ -60,12 +61,13 @@ static void send_work(uv_work_t *work)
 {
 	struct asker *asker = work->data;
 
-	asker->result = image_transfer_send(asker->fd, asker->wanted.id, &asker->err);
+	asker->result = image_transfer_send(asker->fd, asker->wanted.id, asker->dir, &asker->err);
 }
 
 static void forget(struct asker *asker)
 {
 	mem_closep(&asker->fd);
+	free(asker->dir);
 	free(asker);
 }
 
@@ -205,8 +207,12 @@ static void add_asker(struct image_server *server, int fd, unsigned int host)
 {
 	struct asker *asker = calloc(1, sizeof(*asker));
 
-	if (!asker || uv_poll_init(server->control->loop, &asker->poll, fd) < 0) {
+	if (asker)
+		asker->dir = image_dir(server->control);
+	if (!asker || !asker->dir || uv_poll_init(server->control->loop, &asker->poll, fd) < 0) {
 		close(fd);
+		if (asker)
+			free(asker->dir);
 		free(asker);
 		return;
 	}

@@ -8,12 +8,14 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/run.h"
 #include "machine/podman_host.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
@@ -83,7 +85,13 @@ struct child {
 	pid_t pid; /* 0: none */
 	int pipe;  /* our end */
 	int output, errors;
+	char dir[PATH_MAX]; /* for its temporary files; "": none */
 };
+
+#define CHILD_NONE                                                                                 \
+	{                                                                                          \
+		.pipe = -1, .output = -1, .errors = -1                                             \
+	}
 
 static void child_end(struct child *child)
 {
@@ -92,10 +100,29 @@ static void child_end(struct child *child)
 	mem_closep(&child->pipe);
 	mem_closep(&child->output);
 	mem_closep(&child->errors);
-	if (!child->pid)
-		return;
-	kill(child->pid, SIGKILL);
-	run_wait(child->pid, EXIT_TIMEOUT_MS, &status);
+	if (child->pid) {
+		kill(child->pid, SIGKILL);
+		run_wait(child->pid, EXIT_TIMEOUT_MS, &status);
+	}
+	if (child->dir[0])
+		file_remove_all(child->dir, NULL);
+}
+
+/* podman leaves its temporary files behind when it fails or is killed: they get a place of their
+ * own.
+ */
+static int podman_command(struct child *child, const char *dir, struct argv *argv, struct err *err)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/transfer-XXXXXX", dir);
+	if (!mkdtemp(path))
+		return err_errno(err, -errno, "cannot make a directory in %s", dir);
+	strcpy(child->dir, path);
+	argv_add(argv, "env");
+	argv_addf(argv, "TMPDIR=%s", path);
+	podman_host_command(argv);
+	return 0;
 }
 
 /* With our end of a pipe as its standard input (@is_input) or output. */
@@ -203,12 +230,13 @@ static int send_archive(int fd, const struct child *podman, struct err *err)
 	}
 }
 
-static int save(int fd, struct child *podman, const char *id, struct err *err)
+static int save(int fd, struct child *podman, const char *id, const char *dir, struct err *err)
 {
 	_cleanup_(argv_clear) struct argv argv = {};
-	int r;
+	int r = podman_command(podman, dir, &argv, err);
 
-	podman_host_command(&argv);
+	if (r < 0)
+		return r;
 	argv_add(&argv, "save");
 	argv_add(&argv, "--format=docker-archive");
 	argv_add(&argv, "--");
@@ -223,18 +251,18 @@ static int save(int fd, struct child *podman, const char *id, struct err *err)
 	return r;
 }
 
-int image_transfer_send(int fd, const char *id, struct err *err)
+int image_transfer_send(int fd, const char *id, const char *dir, struct err *err)
 {
 	const struct timeval stall = {.tv_sec = STALL_TIMEOUT_MS / 1000};
 	const unsigned int dead_ms = STALL_TIMEOUT_MS;
 	const struct linger reset = {.l_onoff = 1};
-	_cleanup_(child_end) struct child podman = {.pipe = -1, .output = -1, .errors = -1};
+	_cleanup_(child_end) struct child podman = CHILD_NONE;
 	int r;
 
 	fcntl(fd, F_SETFL, 0);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));
-	r = save(fd, &podman, id, err);
+	r = save(fd, &podman, id, dir, err);
 	if (r < 0) {
 		image_transfer_refuse(fd, err->text);
 		return r;
@@ -416,13 +444,14 @@ static void remove_loaded(const struct child *podman)
 	run_checked(argv_items(&argv), NULL, PREPARE_TIMEOUT_MS, NULL, NULL);
 }
 
-static int load(int fd, const char *id, struct err *err)
+static int load(int fd, const struct image_want *want, struct err *err)
 {
-	_cleanup_(child_end) struct child podman = {.pipe = -1, .output = -1, .errors = -1};
+	_cleanup_(child_end) struct child podman = CHILD_NONE;
 	_cleanup_(argv_clear) struct argv argv = {};
-	int r;
+	int r = podman_command(&podman, want->dir, &argv, err);
 
-	podman_host_command(&argv);
+	if (r < 0)
+		return r;
 	argv_add(&argv, "load");
 	argv_add(&argv, "--quiet");
 	r = child_start(&podman, &argv, true, err);
@@ -434,7 +463,7 @@ static int load(int fd, const char *id, struct err *err)
 	r = child_wait(&podman, "load", PREPARE_TIMEOUT_MS, err);
 	if (r < 0)
 		return err_wrap(err, r, "what came cannot be loaded");
-	r = image_store_has(id, err);
+	r = image_store_has(want->id, err);
 	if (r != 1)
 		return r;
 	remove_loaded(&podman);
@@ -454,7 +483,7 @@ static int fetch_from(
 			return fd;
 		r = ask(fd, want, err);
 		if (r == 0)
-			return load(fd, want->id, err);
+			return load(fd, want, err);
 		if (r < 0)
 			return r;
 		if (clock_now_ms() >= deadline_ms)
@@ -491,5 +520,6 @@ void image_want_clear(struct image_want *want)
 		free(want->sources[i].host);
 	free(want->name);
 	free(want->host);
+	free(want->dir);
 	*want = (struct image_want){};
 }

@@ -50,9 +50,10 @@ void image_transfer_refuse(int fd, const char *sentence);
 
 /*
  * Serves the image on the connected @fd, which the caller closes after it. Blocks until the last
- * byte was taken over by the kernel. On failure the other side finds the stream broken.
+ * byte was taken over by the kernel. On failure the other side finds the stream broken. @dir: as in
+ * struct image_want.
  */
-int image_transfer_send(int fd, const char *id, struct err *err);
+int image_transfer_send(int fd, const char *id, const char *dir, struct err *err);
 
 struct image_source {
 	char *host; /* its name, for people */
@@ -66,6 +67,7 @@ struct image_want {
 	char identity[HOST_IDENTITY_LEN]; /* this host's */
 	char *name;			  /* for people, and to name it by */
 	char *host;			  /* this host's name */
+	char *dir;	       /* podman's temporary files go below it, an image's size and more */
 	struct addr from;      /* this host's address on the mesh; family 0: the kernel chooses */
 	uint16_t port;	       /* 0: IMAGE_TRANSFER_PORT */
 	unsigned int stall_ms; /* the longest silence; 0: 30 s */

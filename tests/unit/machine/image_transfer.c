@@ -115,7 +115,7 @@ static void answer_half(int fd)
 	child = fork();
 	if (child == 0) {
 		close(pair[0]);
-		image_transfer_send(pair[1], id_oci, NULL);
+		image_transfer_send(pair[1], id_oci, fixture_dir, NULL);
 		_exit(0);
 	}
 	close(pair[1]);
@@ -154,13 +154,13 @@ static int answer(int fd, enum manner manner, unsigned int turn)
 		}
 		/* fallthrough */
 	case WELL:
-		return image_transfer_send(fd, wanted.id, &err);
+		return image_transfer_send(fd, wanted.id, fixture_dir, &err);
 	case OTHER_IMAGE:
 		return image_transfer_send(
-			fd, strcmp(wanted.id, id_oci) == 0 ? id_docker : id_oci, &err);
+			fd, strcmp(wanted.id, id_oci) == 0 ? id_docker : id_oci, fixture_dir, &err);
 	case UNKNOWN_IMAGE:
 		memset(wanted.id, 'e', IMAGE_ID_LEN - 1);
-		return image_transfer_send(fd, wanted.id, &err);
+		return image_transfer_send(fd, wanted.id, fixture_dir, &err);
 	case CUT:
 		answer_half(fd);
 		return 0;
@@ -216,6 +216,7 @@ static struct image_want want_of(const char *id, const char *name, uint16_t port
 
 	memcpy(want.id, id, IMAGE_ID_LEN);
 	strcpy(want.identity, IDENTITY);
+	want.dir = strdup(fixture_dir);
 	want.name = strdup(name);
 	want.host = strdup("worker-1");
 	want.sources[0].host = strdup("edge-1");
@@ -252,6 +253,18 @@ static unsigned int image_count(void)
 }
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* podman's temporary files; those of a sender that was killed are the next daemon's to remove. */
+static unsigned int transfer_dirs(void)
+{
+	_closedir_ DIR *dir = opendir(fixture_dir);
+	unsigned int count = 0;
+	struct dirent *entry;
+
+	while ((entry = readdir(dir)))
+		count += strncmp(entry->d_name, "transfer-", 9) == 0;
+	return count;
+}
 
 static void a_request_is_one_exact_line(void **state)
 {
@@ -463,6 +476,7 @@ static void a_receiver_that_leaves_ends_the_transfer(void **state)
 	int pair[2];
 	pid_t child;
 	char line[64];
+	unsigned int dirs = transfer_dirs();
 	int status;
 
 	(void)state;
@@ -472,13 +486,14 @@ static void a_receiver_that_leaves_ends_the_transfer(void **state)
 	if (child == 0) {
 		close(pair[0]);
 		alarm(20);
-		_exit(image_transfer_send(pair[1], id_oci, NULL) < 0 ? 3 : 4);
+		_exit(image_transfer_send(pair[1], id_oci, fixture_dir, NULL) < 0 ? 3 : 4);
 	}
 	close(pair[1]);
 	assert_true(read(pair[0], line, sizeof(line)) > 0);
 	close(pair[0]);
 	waitpid(child, &status, 0);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+	assert_int_equal(transfer_dirs(), dirs);
 }
 
 static void raise_loopback(void)
