@@ -189,6 +189,24 @@ static int open_store(struct control *control, struct err *err)
 	return r;
 }
 
+/* The store may go away again at any moment. */
+static int read_catalog(struct control *control, struct err *err)
+{
+	int r = catalog_load(control, err);
+
+	if (r == 0)
+		r = host_join(control, err);
+	while (r == -EHOSTDOWN) {
+		log_warn("store-away", "reason=\"%s\"", err->text);
+		sleep(1);
+		store_dispatch(control->store, NULL);
+		r = catalog_reload(control, err);
+		if (r == 0)
+			r = host_join(control, err);
+	}
+	return r;
+}
+
 static int open_all(struct control *control, const struct control_options *options, struct err *err)
 {
 	struct fabric_options fabric_options = {.bpf_dir = options->bpf_dir};
@@ -200,9 +218,7 @@ static int open_all(struct control *control, const struct control_options *optio
 	if (r == 0)
 		r = open_store(control, err);
 	if (r == 0)
-		r = catalog_load(control, err);
-	if (r == 0)
-		r = host_join(control, err);
+		r = read_catalog(control, err);
 	if (r < 0)
 		return r;
 	fabric_options.max_flows = control->config.max_flows;
