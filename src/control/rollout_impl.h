@@ -44,6 +44,9 @@ struct rollout {
 
 	uv_timer_t tick;
 	bool is_over;
+	bool is_unsure; /* whether the store did what turns everything over */
+	uint64_t unsure_ms;
+	unsigned int clashes; /* with other hosts, of the machine that is being made */
 };
 
 /*
@@ -55,6 +58,16 @@ int rollout_plan(struct rollout *rollout, struct rollout_request *request, const
 /* The record of the next machine to make; the caller owns it. */
 int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	struct machine_record **out, struct err *err);
+
+/*
+ * Puts the new machines into service and lets the old ones go. 0: done, with a warning in @err or
+ * none. 1: not known yet; to be called again. A negative errno: nothing changed.
+ */
+int rollout_turn_over(struct rollout *rollout, const char **code, struct err *err);
+/* Of the app's record now. */
+int64_t rollout_app_revision(const struct rollout *rollout);
+/* The API's code for a commit that failed with @r. */
+const char *rollout_code_of(int r);
 
 /* The config that counts for the rollout's machines: the new one or the current one. */
 const struct app_config *rollout_config(const struct rollout *rollout);
