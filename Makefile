@@ -100,7 +100,7 @@ $(bpf_tests): $(BUILD)/%: $(BUILD)/%.o $(bpf_helpers) $(lib)
 bpf-tests: $(bpf_tests)
 
 # Benchmarks; see bench/README.md.
-bench_tools := $(BUILD)/bench/udpload $(BUILD)/bench/floor $(BUILD)/bench/floor.bpf.o
+bench_tools := $(addprefix $(BUILD)/bench/,udpload floor floor.bpf.o programs programs.bpf.o catalog)
 
 $(BUILD)/bench/udpload: $(addprefix $(BUILD)/bench/,load.o udpload.o udp_server.o udp_client.o)
 	$(call say,LD,$@)
@@ -110,10 +110,15 @@ $(BUILD)/bench/floor: $(BUILD)/bench/floor.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -lbpf -o $@
 
-$(BUILD)/bench/floor.bpf.o: bench/floor.bpf.c
+# With the fabric, and with the store.
+$(BUILD)/bench/programs $(BUILD)/bench/catalog: %: %.o $(lib)
+	$(call say,LD,$@)
+	$(Q)$(CXX) $(LDFLAGS) $< $(lib) $(LDLIBS) -o $@
+
+$(BUILD)/bench/%.bpf.o: bench/%.bpf.c bench/%.h
 	@mkdir -p $(@D)
 	$(call say,BPF,$<)
-	$(Q)$(CLANG) -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Ibench \
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wno-address-of-packed-member -Ibench -Iinclude \
 		-idirafter /usr/include/$(shell gcc -print-multiarch) -c $< -o $@
 
 bench-tools: all $(bench_tools)
@@ -123,6 +128,9 @@ bench:
 	$(MAKE) bench-tools
 	bench/run udp
 	bench/run restart
+	bench/run programs
+	bench/run fleet
+	bench/run catalog
 
 # Programs that end-to-end tests run: tests/lib/NAME.c with a main(). Static, because they run in
 # images FROM scratch, too.

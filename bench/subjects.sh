@@ -28,23 +28,31 @@ subject_nft() {
 	add_client_link nft
 	add_app_link nft
 	aim_at_public nft
-	in_ns nft nft -f - <<-END
+	nat_to_app nft
+}
+
+nat_to_app() { # subject
+	in_ns "$1" nft -f - <<-END
 		table ip bench {
 			chain in {
 				type nat hook prerouting priority dstnat;
-				ip daddr ${target[nft]} udp dport { $echo_port, $sink_port } dnat to ${app[nft]}
+				ip daddr ${target[$1]} udp dport { $echo_port, $sink_port } dnat to ${app[$1]}
 			}
 		}
 	END
 }
 
 start_nginx() { # subject workers listen-options..
+	add_client_link "$1"
+	add_app_link "$1"
+	target[$1]=198.51.100.$((index[$1] * 8 + 1))
+	serve_nginx "$@"
+}
+
+serve_nginx() { # subject workers listen-options..
 	local s=$1 workers=$2 module=/usr/lib/nginx/modules/ngx_stream_module.so
 	shift 2
 	[ -e "$module" ] || die "$module is not there; apt install libnginx-mod-stream"
-	add_client_link "$s"
-	add_app_link "$s"
-	target[$s]=198.51.100.$((index[$s] * 8 + 1))
 	cat >"$tmp/$s.conf" <<-END
 		load_module $module;
 		daemon off;
@@ -142,15 +150,19 @@ json_text() { # key
 }
 
 write_wherry_files() {
-	local port
 	cat >"$tmp/wherryd.toml" <<-END
 		region = "local"
 		public_pools = ["203.0.113.128/25", "2001:db8:ff::/64"]
 		public_interface = "up0"
 	END
-	echo 'app = "bench"' >"$tmp/fly.toml"
+	write_app_config "$tmp/fly.toml"
+}
+
+write_app_config() { # file
+	local port
+	echo 'app = "bench"' >"$1"
 	for port in $echo_port $sink_port; do
-		cat >>"$tmp/fly.toml" <<-END
+		cat >>"$1" <<-END
 
 			[[services]]
 			protocol = "udp"
@@ -183,7 +195,7 @@ set_up() {
 	for s in $subjects; do
 		index[$s]=$((i += 1))
 		say "setting up $s"
-		subject_"$s"
+		"${kind}_$s"
 		start_app "$s"
 	done
 	sleep 0.3
@@ -196,4 +208,5 @@ set_up() {
 # What does not go with the namespaces and the processes: pinned programs and maps.
 end_subjects() {
 	rm -rf "$(bpf_dir)"
+	end_fleet
 }

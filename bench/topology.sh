@@ -8,6 +8,7 @@
 declare -A target=() # subject -> the address that the client sends to
 declare -A app=()    # subject -> the address that the app binds
 declare -A index=()  # subject -> its number, which its addresses are made of
+declare -A app_ns=() # subject -> the namespace of its app, if not "app"
 pids=()
 tmp=
 
@@ -49,10 +50,10 @@ make_ns() { # name
 
 # An app of the subject: the echo and the sink, where every subject's app runs.
 start_app() { # subject
-	local s=$1
-	start app "$tmp/$s.echo" "$build/bench/udpload" echo \
+	local s=$1 ns=${app_ns[$1]:-app}
+	start "$ns" "$tmp/$s.echo" "$build/bench/udpload" echo \
 		--bind "${app[$s]}:$echo_port" --cpu 1
-	start app "$tmp/$s.sink" "$build/bench/udpload" sink --bursts \
+	start "$ns" "$tmp/$s.sink" "$build/bench/udpload" sink --bursts \
 		--bind "${app[$s]}:$sink_port" --cpu 1
 }
 
@@ -68,16 +69,16 @@ add_client_link() { # subject
 }
 
 # The app's end: app 10.200.i.2, host 10.200.i.1.
-add_app_link() { # subject
-	local s=$1 i=${index[$1]} base=$((index[$1] * 8))
-	ip link add "a-$s" netns "$prefix-app" type veth peer name down0 netns "$prefix-$s"
+add_app_link() { # subject [namespace of the host]
+	local s=$1 ns=${2:-$1} i=${index[$1]} base=$((index[$1] * 8))
+	ip link add "a-$s" netns "$prefix-app" type veth peer name down0 netns "$prefix-$ns"
 	ip -n "$prefix-app" addr add "10.200.$i.2/29" dev "a-$s"
 	ip -n "$prefix-app" link set "a-$s" up
-	ip -n "$prefix-$s" addr add "10.200.$i.1/29" dev down0
-	ip -n "$prefix-$s" link set down0 up
+	ip -n "$prefix-$ns" addr add "10.200.$i.1/29" dev down0
+	ip -n "$prefix-$ns" link set down0 up
 	ip -n "$prefix-app" route add "198.51.100.$base/29" via "10.200.$i.1"
 	app[$s]=10.200.$i.2
-	in_ns "$s" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+	in_ns "$ns" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
 }
 
 # The client sends to the app's own address, or to a public one of the host.
@@ -93,12 +94,16 @@ aim_at_public() { # subject [address]
 	target[$1]=$public
 }
 
-# The namespaces, and whatever still runs in one of them: it would keep the namespace alive.
+# The namespaces, and whatever still runs in one of them: it would keep the namespace alive. Of a
+# host with wherryd also the one that resizes, which is named after the host's inode.
 remove_namespaces() {
-	local ns pid
-	for ns in $(ip netns list | awk '{ print $1 }'); do
-		case $ns in "$prefix"-*) ;; *) continue ;; esac
+	local ns pid resizer
+	for ns in /run/netns/"$prefix"-*; do
+		[ -e "$ns" ] || continue
+		ns=${ns##*/}
 		for pid in $(ip netns pids "$ns"); do kill -9 "$pid" 2>/dev/null || true; done
+		resizer=wherry-resizer-$(printf %x "$(stat -Lc %i "/run/netns/$ns")")
+		[ ! -e "/run/netns/$resizer" ] || ip netns delete "$resizer"
 		ip netns delete "$ns"
 	done
 }

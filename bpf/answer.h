@@ -116,12 +116,12 @@ static __always_inline bool is_too_large(
 
 /*
  * Remembers what a machine sent first, so that the answer finds back where no service would lead
- * it. A service at that port is marked: only then does it ask.
+ * it. The service at that port, or the address, is marked: only then is it asked for.
  */
 static __always_inline void learn_outflow(struct wherry_machine *machine, __u32 index,
 	__be32 public_addr, const struct packet *packet)
 {
-	struct wherry_service *service = find_service(public_addr, IPPROTO_UDP, packet->sport);
+	const struct place_of_service place = look_up(public_addr, IPPROTO_UDP, packet->sport);
 	struct wherry_outflow_key key = {
 		.public_addr = public_addr,
 		.remote = packet->daddr,
@@ -134,8 +134,12 @@ static __always_inline void learn_outflow(struct wherry_machine *machine, __u32 
 
 	if (!known || known->machine != index || known->flow_tag != outflow.flow_tag)
 		bpf_map_update_elem(&wherry_outflows, &key, &outflow, BPF_ANY);
-	if (service && !(service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
-		__sync_fetch_and_or(&service->flags, WHERRY_SERVICE_HAS_OUTFLOWS);
+	if (place.service) {
+		if (!(place.service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
+			__sync_fetch_and_or(&place.service->flags, WHERRY_SERVICE_HAS_OUTFLOWS);
+	} else if (place.address && !(place.address->udp_port_bits & WHERRY_ADDRESS_HAS_OUTFLOWS)) {
+		__sync_fetch_and_or(&place.address->udp_port_bits, WHERRY_ADDRESS_HAS_OUTFLOWS);
+	}
 }
 
 /* False: not an answer. @client and the ports are the flow's, whoever the packet is from. */

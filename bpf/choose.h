@@ -9,15 +9,15 @@
 #include "maps.h"
 
 /* The blocks of ports other than single ones, the most specific first. */
-static __always_inline struct wherry_service *find_range(struct wherry_service_key *key)
+static __always_inline struct wherry_service *find_range(
+	const struct wherry_address *address, struct wherry_service_key *key)
 {
-	struct wherry_address *address = bpf_map_lookup_elem(&wherry_addresses, &key->addr);
 	__u32 port = bpf_ntohs(key->port);
-	__u32 sizes;
+	__u32 sizes =
+		key->protocol == IPPROTO_UDP ? address->udp_port_bits : address->tcp_port_bits;
 
-	if (!address)
+	if (!(sizes & 0xffff))
 		return NULL;
-	sizes = key->protocol == IPPROTO_UDP ? address->udp_port_bits : address->tcp_port_bits;
 	for (int bits = 15; bits >= 0; bits--) {
 		struct wherry_service *service;
 
@@ -32,7 +32,14 @@ static __always_inline struct wherry_service *find_range(struct wherry_service_k
 	return NULL;
 }
 
-static __always_inline struct wherry_service *find_service(__be32 addr, __u8 protocol, __be16 port)
+/* Where a packet to a public address may lead. */
+struct place_of_service {
+	struct wherry_service *service;
+	/* When there is no service by a port of its own; NULL then: it is no address of ours. */
+	struct wherry_address *address;
+};
+
+static __always_inline struct place_of_service look_up(__be32 addr, __u8 protocol, __be16 port)
 {
 	struct wherry_service_key key = {
 		.addr = addr,
@@ -40,9 +47,21 @@ static __always_inline struct wherry_service *find_service(__be32 addr, __u8 pro
 		.protocol = protocol,
 		.port_bits = 16,
 	};
-	struct wherry_service *service = bpf_map_lookup_elem(&wherry_services, &key);
+	struct place_of_service found = {
+		.service = bpf_map_lookup_elem(&wherry_services, &key),
+	};
 
-	return likely(service) ? service : find_range(&key);
+	if (likely(found.service))
+		return found;
+	found.address = bpf_map_lookup_elem(&wherry_addresses, &addr);
+	if (found.address)
+		found.service = find_range(found.address, &key);
+	return found;
+}
+
+static __always_inline struct wherry_service *find_service(__be32 addr, __u8 protocol, __be16 port)
+{
+	return look_up(addr, protocol, port).service;
 }
 
 static __always_inline struct wherry_slot find_slot(

@@ -86,6 +86,30 @@ static __always_inline bool is_martian(struct __sk_buff *skb, const struct conve
 	}
 }
 
+/* How long the routes' answer about a client may be used. */
+#define SOURCE_LIFE_NS 1000000000ULL
+
+/* The same of clients of machines elsewhere, of whom no flow is kept that says it was asked. */
+static __always_inline bool is_martian_abroad(
+	struct __sk_buff *skb, const struct conversation *talk)
+{
+	__u32 place = (talk->client * 0x9e3779b1U) >> 16 & (WHERRY_MAX_SOURCES - 1);
+	struct wherry_source *source = bpf_map_lookup_elem(&wherry_sources, &place);
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+
+	if (!source)
+		return true;
+	if (likely(source->client == talk->client && source->ifindex == talk->ifindex &&
+		    now_ns - source->asked_ns < SOURCE_LIFE_NS))
+		return false;
+	if (is_martian(skb, talk))
+		return true;
+	source->client = talk->client;
+	source->ifindex = talk->ifindex;
+	source->asked_ns = now_ns;
+	return false;
+}
+
 /*
  * Brings the machine's memory of the flow up to date. Returns the address to deliver to, 0 when the
  * client cannot be one.
@@ -155,6 +179,7 @@ static __always_inline __u32 find_outflow(const struct conversation *talk)
 enum found {
 	FOUND,		 /* on this host */
 	FOUND_ELSEWHERE, /* on another */
+	FOUND_NOT_OURS,	 /* no address of an app */
 	FOUND_NO_SERVICE,
 	FOUND_NO_MACHINE,
 	FOUND_MARTIAN,
@@ -205,7 +230,8 @@ static __always_inline struct wherry_flow *choose_machine(
 static __always_inline enum found find_target(struct __sk_buff *skb,
 	const struct conversation *talk, enum wherry_via via, bool learn, struct target *target)
 {
-	struct wherry_service *service = find_service(talk->addr, IPPROTO_UDP, talk->port);
+	const struct place_of_service place = look_up(talk->addr, IPPROTO_UDP, talk->port);
+	struct wherry_service *service = place.service;
 	struct wherry_flow *flow = NULL;
 	struct wherry_slot slot = {};
 	struct wherry_flow_key key = {
@@ -216,17 +242,28 @@ static __always_inline enum found find_target(struct __sk_buff *skb,
 	};
 	__u32 sender = 0;
 
-	if (likely(service))
+	if (likely(service)) {
 		slot = find_slot(service, talk->client, talk->addr, talk->client_port, talk->port);
-	if (unlikely(!service || service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
-		sender = find_outflow(talk);
-	if (!service && !sender)
-		return FOUND_NO_SERVICE;
+		if (unlikely(service->flags & WHERRY_SERVICE_HAS_OUTFLOWS))
+			sender = find_outflow(talk);
+	} else {
+		if (!place.address)
+			return FOUND_NOT_OURS;
+		if (place.address->udp_port_bits & WHERRY_ADDRESS_HAS_OUTFLOWS)
+			sender = find_outflow(talk);
+		if (!sender)
+			return FOUND_NO_SERVICE;
+	}
 	flow = choose_machine(slot, sender, &key, target);
 	if (!target->machine)
 		return FOUND_NO_MACHINE;
-	if (target->machine->host)
-		return is_unicast(talk->client) ? FOUND_ELSEWHERE : FOUND_MARTIAN;
+	if (target->machine->host) {
+		const bool is_martian_client = via == WHERRY_VIA_NEIGHBOUR && learn
+						       ? is_martian_abroad(skb, talk)
+						       : !is_unicast(talk->client);
+
+		return is_martian_client ? FOUND_MARTIAN : FOUND_ELSEWHERE;
+	}
 	if (learn)
 		target->local_addr = learn_flow(skb, target->machine, &key, flow, talk, via);
 	else
@@ -329,9 +366,9 @@ static __always_inline int deliver_udp(
 				packet, (struct wherry_fragment){.machine = target.index});
 		return send_to_machine(skb, packet, &target);
 	}
+	if (found == FOUND_NOT_OURS)
+		return TCX_NEXT;
 	if (unlikely(found != FOUND)) {
-		if (!is_public(packet->daddr))
-			return TCX_NEXT;
 		/* The kernel is to have all of it: the host may listen on an app's address. */
 		if (packet->more_fragments)
 			remember_fragment(packet, (struct wherry_fragment){});

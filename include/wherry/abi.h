@@ -26,6 +26,7 @@
 #define WHERRY_MAX_FLOWS     262144 /* default; wherryd.toml may say otherwise */
 #define WHERRY_MAX_FRAGMENTS 8192
 #define WHERRY_MAX_OUTFLOWS  65536
+#define WHERRY_MAX_SOURCES   4096 /* a power of two */
 
 /*
  * A service entry covers an aligned block of ports: 2^(16 - port_bits) of them, a single port
@@ -63,6 +64,12 @@ enum wherry_service_flag {
 	/* Set by the programs: a machine sent from this port first; see wherry_outflows. */
 	WHERRY_SERVICE_HAS_OUTFLOWS = 1 << 1,
 };
+
+/*
+ * Set by the programs in udp_port_bits: a machine sent first from a port of the address that no
+ * service has. Only then is what comes in there looked for among the outflows.
+ */
+#define WHERRY_ADDRESS_HAS_OUTFLOWS (1U << 31)
 
 /* Per public address: which block sizes occur, bit N for port_bits N. Spares lookups on a miss. */
 struct wherry_address {
@@ -204,6 +211,15 @@ struct wherry_flow {
 	__be32 edge; /* WHERRY_VIA_MESH: mesh address of the edge it was heard by last */
 };
 _Static_assert(sizeof(struct wherry_flow) == 48, "no holes");
+
+/* A client of machines elsewhere that the routes were asked about: it can be where it says it is.
+ */
+struct wherry_source {
+	__be32 client;
+	__u32 ifindex; /* where it came in */
+	__u64 asked_ns;
+};
+_Static_assert(sizeof(struct wherry_source) == 16, "no holes");
 
 /* Fragments after the first carry no ports; the first one leaves the verdict here for them. */
 struct wherry_fragment_key {

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define OUTPUT_MAX_BYTES (1024 * 1024)
@@ -106,37 +107,76 @@ static int no_program(const char *program, int code, struct err *err)
 	return err_errno(err, -code, "cannot run %s", program);
 }
 
+int run_start(const char *const argv[], int in, int out, int errors, pid_t *pid, struct err *err)
+{
+	_close_ int report_read = -1, report_write = -1;
+	int report[2], code = 0;
+	pid_t child;
+
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return err_errno(err, -errno, "cannot run %s", argv[0]);
+	report_read = report[0];
+	report_write = report[1];
+	child = fork();
+	if (child < 0)
+		return err_errno(err, -errno, "cannot run %s", argv[0]);
+	if (child == 0)
+		exec_child(argv, in, out, errors, report_write);
+	close(take_fd(report_write));
+	if (read(report_read, &code, sizeof(code)) == sizeof(code)) {
+		waitpid(child, NULL, 0);
+		return no_program(argv[0], code, err);
+	}
+	*pid = child;
+	return 0;
+}
+
+int run_wait(pid_t pid, unsigned int timeout_ms, int *status)
+{
+	_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+	uint64_t now_ms = clock_now_ms(), deadline_ms = now_ms + timeout_ms;
+	int ended = pidfd < 0, r = 0;
+
+	while (!ended && now_ms < deadline_ms) {
+		ended = poll(&fd, 1, (int)(deadline_ms - now_ms)) > 0;
+		now_ms = clock_now_ms();
+	}
+	if (!ended) {
+		kill(pid, SIGKILL);
+		r = -ETIMEDOUT;
+	}
+	while (waitpid(pid, status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return r;
+}
+
 int run_program(const char *const argv[], const char *input, unsigned int timeout_ms,
 	struct run_result *result, struct err *err)
 {
 	_close_ int in = -1, out_read = -1, out_write = -1, err_read = -1, err_write = -1;
-	_close_ int report_read = -1, report_write = -1;
 	_cleanup_(buf_clear) struct buf out = {}, errors = {};
 	struct buf bufs[2] = {};
-	int pipes[3][2], code = 0, status, r;
+	int pipes[2][2], status, r;
 	pid_t pid;
 
 	in = open_input(input);
 	if (in < 0)
 		return err_errno(err, in, "cannot run %s", argv[0]);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 2; i++) {
 		if (pipe2(pipes[i], O_CLOEXEC) < 0)
 			return err_errno(err, -errno, "cannot run %s", argv[0]);
 		if (i == 0)
 			out_read = pipes[i][0], out_write = pipes[i][1];
-		else if (i == 1)
-			err_read = pipes[i][0], err_write = pipes[i][1];
 		else
-			report_read = pipes[i][0], report_write = pipes[i][1];
+			err_read = pipes[i][0], err_write = pipes[i][1];
 	}
-	pid = fork();
-	if (pid < 0)
-		return err_errno(err, -errno, "cannot run %s", argv[0]);
-	if (pid == 0)
-		exec_child(argv, in, out_write, err_write, report_write);
+	r = run_start(argv, in, out_write, err_write, &pid, err);
+	if (r < 0)
+		return r;
 	close(take_fd(out_write));
 	close(take_fd(err_write));
-	close(take_fd(report_write));
 	r = collect(out_read, err_read, bufs, clock_now_ms() + timeout_ms);
 	out = bufs[0];
 	errors = bufs[1];
@@ -150,8 +190,6 @@ int run_program(const char *const argv[], const char *input, unsigned int timeou
 			timeout_ms / 1000);
 	if (r < 0)
 		return err_errno(err, r, "cannot read what %s prints", argv[0]);
-	if (read(report_read, &code, sizeof(code)) == sizeof(code))
-		return no_program(argv[0], code, err);
 	result->status = status;
 	result->output = buf_take(&out);
 	result->errors = buf_take(&errors);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
 
 struct err;
 
@@ -28,5 +29,14 @@ int run_program(const char *const argv[], const char *input, unsigned int timeou
  */
 int run_checked(const char *const argv[], const char *input, unsigned int timeout_ms, char **output,
 	struct err *err);
+
+/*
+ * Starts argv[0] with these three streams, which stay the caller's, and returns when it runs. The
+ * caller reaps it with run_wait().
+ */
+int run_start(const char *const argv[], int in, int out, int errors, pid_t *pid, struct err *err);
+
+/* Waits for its end. -ETIMEDOUT when it had to be killed for it. *status as of waitpid(2). */
+int run_wait(pid_t pid, unsigned int timeout_ms, int *status);
 
 void run_result_clear(struct run_result *result);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of commands, and looking things up in it; see commands.h. Names, flags and columns are
- * flyctl's where it has them. This file is the command line's table of contents: a new command is
- * one entry here and one handler.
+ * The table of commands; see commands.h. Names, flags and columns are flyctl's where it has them.
+ * This file is the command line's table of contents: a new command is one entry here and one
+ * handler.
  */
 #include "cli/commands.h"
 
 #include "cli/handlers.h"
-
-#include <string.h>
 
 #if __has_include("lab/lab.h")
 #include "cli/cli.h"
@@ -50,6 +48,21 @@ static int run_lab(struct cli *cli)
 	{                                                                                          \
 		"ID", "machine ID, or a prefix of it that is unique",                              \
 			.completes = COMPLETES_MACHINE                                             \
+	}
+#define HOST_ARGUMENT                                                                              \
+	{                                                                                          \
+		"HOST", "name or ID of the host", .completes = COMPLETES_HOST                      \
+	}
+/* How a catalog is reached without wherryd. */
+#define STORE_FLAGS                                                                                \
+	{"store", 0, "STORE",                                                                      \
+		"etcd://HOST:PORT, etcds://HOST:PORT, or a catalog.db (default: that in "          \
+		"/var/lib/wherry)",                                                                \
+		0},                                                                                \
+		{"etcd-ca", 0, "FILE", "who signed etcd's certificate (PEM)", COMPLETES_FILE},     \
+		{"etcd-cert", 0, "FILE", "certificate to show etcd (PEM)", COMPLETES_FILE},        \
+	{                                                                                          \
+		"etcd-key", 0, "FILE", "key of that certificate (PEM)", COMPLETES_FILE             \
 	}
 #define MACHINES_ARGUMENT                                                                          \
 	{                                                                                          \
@@ -338,12 +351,101 @@ const struct command commands[] = {
 		.summary = "Set how many machines the app's process groups have",
 		.positionals =
 			POSITIONALS({"COUNT", "N, or GROUP=N for each group", .repeats = true}),
+		.text = "They spread over regions and hosts. A count with --region is for that "
+			"region alone: the machines there are counted by it from then on, those of "
+			"the other regions stay as they are. A count without --region is for all "
+			"regions together again.",
 		.flags = FLAGS({"process-group", 'g', "GROUP",
-			"group that N is for (default: the app's only one)", 0}),
+				       "group that N is for (default: the app's only one)", 0},
+			{"region", 'r', "REGION", "count in this region", COMPLETES_REGION}),
 		.exits = EXITS_CHANGE,
 		.examples = "wherry scale count 3 # three machines\n"
-			    "wherry scale count app=2 worker=1 # by process group",
+			    "wherry scale count app=2 worker=1 # by process group\n"
+			    "wherry scale count 2 --region fra # two in this region",
 		.run = scale_count_command,
+	},
+	{
+		.path = "scale show",
+		.summary = "Show how many machines the app's process groups have, and where",
+		.exits = EXITS_LOOKUP,
+		.run = scale_show_command,
+	},
+	{.path = "hosts", .aliases = "host", .summary = "Show and manage the hosts of the fleet"},
+	{
+		.path = "hosts list",
+		.aliases = "ls",
+		.summary = "List the hosts of the fleet, and how far they are from this one",
+		.text = "A host is ready, draining, unreachable (by the mesh), down (neither the "
+			"mesh nor the catalog hears of it), or has no daemon: its machines go on.",
+		.exits = EXIT(UNREACHABLE),
+		.run = hosts_list_command,
+	},
+	{
+		.path = "hosts status",
+		.summary = "Show a host, or the round trips between all of them",
+		.positionals = POSITIONALS({"HOST", "name or ID of the host (default: all)",
+			.is_optional = true, .completes = COMPLETES_HOST}),
+		.exits = EXIT(NOT_FOUND) | EXIT(UNREACHABLE),
+		.examples = "wherry hosts status worker-1 # its addresses, links and machines",
+		.run = hosts_status_command,
+	},
+	{
+		.path = "hosts drain",
+		.summary = "Take a host out of service and move its machines to others",
+		.text = "The host takes no new machines, and no new flows where others can. "
+			"Machines that deploy made are made on other hosts first, app by app, and "
+			"then leave as in a deploy; those that were run or attached by hand stay "
+			"and are named. The host drains until wherry hosts undrain, also when this "
+			"command is interrupted. Ends with 4 when a machine that deploy made could "
+			"not leave.",
+		.positionals = POSITIONALS(HOST_ARGUMENT),
+		.exits = EXIT(NOT_FOUND) | EXIT(CONFLICT) | EXIT(UNREACHABLE),
+		.run = hosts_drain_command,
+	},
+	{
+		.path = "hosts undrain",
+		.summary = "Put a host back into service",
+		.positionals = POSITIONALS(HOST_ARGUMENT),
+		.exits = EXIT(NOT_FOUND) | EXIT(CONFLICT) | EXIT(UNREACHABLE),
+		.run = hosts_undrain_command,
+	},
+	{
+		.path = "hosts remove",
+		.aliases = "rm",
+		.summary = "Take a host out of the fleet",
+		.text = "A host that lives or has machines is refused. With --force, machines that "
+			"deploy made are made on other hosts where there is a place, and what is "
+			"left of the host is forgotten.",
+		.positionals = POSITIONALS(HOST_ARGUMENT),
+		.flags = FLAGS({"force", 'f', NULL, "also a host that lives or has machines", 0}),
+		.exits = EXIT(NOT_FOUND) | EXIT(CONFLICT) | EXIT(UNREACHABLE),
+		.run = hosts_remove_command,
+	},
+	{.path = "catalog", .summary = "Move the catalog from one store to another"},
+	{
+		.path = "catalog export",
+		.summary = "Write the whole catalog to a file",
+		.text = "Works on the store itself, also while wherryd runs. The file holds the "
+			"apps' environments: keep it to yourself.",
+		.positionals = POSITIONALS({"FILE", "file to write; - is standard output",
+			.completes = COMPLETES_FILE}),
+		.flags = FLAGS(STORE_FLAGS),
+		.exits = EXIT(NOT_FOUND) | EXIT(UNREACHABLE),
+		.examples = "wherry catalog export catalog.jsonl # this host's",
+		.run = catalog_export_command,
+	},
+	{
+		.path = "catalog import",
+		.summary = "Put an exported catalog into a store",
+		.text = "The store must be empty, and no wherryd may use it yet.",
+		.positionals = POSITIONALS(
+			{"FILE", "file to read; - is standard input", .completes = COMPLETES_FILE}),
+		.flags = FLAGS(STORE_FLAGS,
+			{"force", 'f', NULL, "put the keys beside and over what is there", 0}),
+		.exits = EXIT(CONFLICT) | EXIT(INVALID) | EXIT(UNREACHABLE),
+		.examples = "wherry catalog import catalog.jsonl --store etcd://10.0.0.5:2379 # to "
+			    "a fleet's",
+		.run = catalog_import_command,
 	},
 	{
 		.path = "doctor",
@@ -400,106 +502,3 @@ const struct command commands[] = {
 	},
 	{},
 };
-
-static const char *const exit_texts[] = {
-	[CLI_OK] = "done",
-	[CLI_FAILED] = "failed",
-	[CLI_USAGE] = "the command line is wrong",
-	[CLI_NOT_FOUND] = "no such app, machine or address",
-	[CLI_CONFLICT] = "in conflict with what is there",
-	[CLI_INVALID] = "the app's configuration is missing or invalid",
-	[CLI_UNREACHABLE] = "wherryd cannot be reached",
-};
-
-const char *command_exit_text(unsigned int status)
-{
-	if (status >= sizeof(exit_texts) / sizeof(exit_texts[0]))
-		return NULL;
-	return exit_texts[status];
-}
-
-const char *command_word(const struct command *command)
-{
-	const char *space = strrchr(command->path, ' ');
-
-	return space ? space + 1 : command->path;
-}
-
-static bool is_in_group(const struct command *command, const struct command *group)
-{
-	size_t len = strlen(group->path);
-
-	if (!*command->path)
-		return false;
-	if (len == 0)
-		return !strchr(command->path, ' ');
-	return strncmp(command->path, group->path, len) == 0 && command->path[len] == ' ' &&
-	       !strchr(command->path + len + 1, ' ');
-}
-
-static bool has_alias(const struct command *command, const char *word, size_t len)
-{
-	const char *at = command->aliases;
-
-	while (at && *at) {
-		size_t n = strcspn(at, " ");
-
-		if (n == len && strncmp(at, word, len) == 0)
-			return true;
-		at += n;
-		at += *at == ' ';
-	}
-	return false;
-}
-
-const struct command *command_next(const struct command *group, const struct command *previous)
-{
-	for (const struct command *c = previous ? previous + 1 : commands; c->path; c++)
-		if (is_in_group(c, group))
-			return c;
-	return NULL;
-}
-
-const struct command *command_find(const struct command *group, const char *word, size_t len)
-{
-	const struct command *command = NULL;
-
-	while ((command = command_next(group, command))) {
-		const char *name = command_word(command);
-
-		if ((strlen(name) == len && strncmp(name, word, len) == 0) ||
-			has_alias(command, word, len))
-			return command;
-	}
-	return NULL;
-}
-
-static const struct flag *find_flag(const struct flag *flags, const char *name, size_t len)
-{
-	for (; flags && flags->name; flags++)
-		if (strlen(flags->name) == len && strncmp(flags->name, name, len) == 0)
-			return flags;
-	return NULL;
-}
-
-static const struct flag *find_letter(const struct flag *flags, char letter)
-{
-	for (; flags && flags->name; flags++)
-		if (flags->letter && flags->letter == letter)
-			return flags;
-	return NULL;
-}
-
-const struct flag *command_flag(const struct command *command, const char *name, size_t len)
-{
-	const struct flag *flag = find_flag(command->flags, name, len);
-
-	return flag ? flag : find_flag(global_flags, name, len);
-}
-
-const struct flag *command_letter(const struct command *command, char letter)
-{
-	const struct flag *flag = find_letter(command->flags, letter);
-
-	return flag ? flag : find_letter(global_flags, letter);
-}

@@ -159,6 +159,27 @@ static void add_addresses(struct cli *cli, const char *prefix, struct buf *out)
 		add_candidate(out, prefix, field_text(ip, "Address"), field_text(ip, "Type"));
 }
 
+static void add_hosts(const struct cli *cli, const char *prefix, struct buf *out)
+{
+	json_auto_t *hosts = ask(cli, "/v1/hosts");
+	const json_t *host;
+	size_t i;
+
+	json_array_foreach(hosts, i, host)
+		add_candidate(out, prefix, field_text(host, "name"), field_text(host, "status"));
+}
+
+/* Shells leave out what comes twice. */
+static void add_regions(const struct cli *cli, const char *prefix, struct buf *out)
+{
+	json_auto_t *hosts = ask(cli, "/v1/hosts");
+	const json_t *host;
+	size_t i;
+
+	json_array_foreach(hosts, i, host)
+		add_candidate(out, prefix, field_text(host, "region"), "");
+}
+
 static void add_commands(const struct command *group, const char *prefix, struct buf *out)
 {
 	const struct command *command = NULL;
@@ -201,6 +222,12 @@ static void add_values(
 		break;
 	case COMPLETES_ADDRESS:
 		add_addresses(cli, prefix, out);
+		break;
+	case COMPLETES_HOST:
+		add_hosts(cli, prefix, out);
+		break;
+	case COMPLETES_REGION:
+		add_regions(cli, prefix, out);
 		break;
 	case COMPLETES_COMMAND:
 		for (size_t i = 0; (word = args_positional(&cli->args, i)); i++) {

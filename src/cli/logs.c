@@ -101,6 +101,36 @@ static int follow(struct cli *cli, struct follower *follower, unsigned long line
 	}
 }
 
+/* Each host has the lines of its own machines. */
+static void warn_of_others(struct cli *cli, const char *app)
+{
+	_free_ char *path = api_path("/v1/apps/%s/machines", app);
+	_cleanup_(buf_clear) struct buf text = {}, hosts = {};
+	json_auto_t *machines = NULL;
+	const json_t *machine;
+	size_t i;
+
+	if (args_get(&cli->args, "machine") || cli->is_json ||
+		daemon_call(cli, "GET", path, NULL, &machines) != CLI_OK) {
+		cli_forget(cli);
+		return;
+	}
+	json_array_foreach(machines, i, machine)
+	{
+		const char *host = field_text(machine, "host");
+
+		if (!json_is_false(json_object_get(machine, "local")) ||
+			(hosts.len && strstr(hosts.data, host)))
+			continue;
+		buf_addf(&hosts, "%s%s", hosts.len ? ", " : "", host);
+	}
+	if (!hosts.len)
+		return;
+	buf_addf(&text, "%s has machines on %s as well; run this there for what they print", app,
+		hosts.data);
+	cli_warn(cli, "", text.data);
+}
+
 int logs_command(struct cli *cli)
 {
 	const char *lines_text = args_get(&cli->args, "lines");
@@ -113,6 +143,7 @@ int logs_command(struct cli *cli)
 		r = cli_number(cli, "--lines", lines_text, 0, LINES_MAX, &lines);
 	if (r != CLI_OK)
 		return r;
+	warn_of_others(cli, follower.app);
 	if (args_has(&cli->args, "follow"))
 		return follow(cli, &follower, lines);
 	path = logs_call(cli, follower.app, lines, false);

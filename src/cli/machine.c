@@ -67,25 +67,40 @@ static void print_ids(const json_t *machines)
 	json_array_foreach(machines, i, machine) puts(field_text(machine, "id"));
 }
 
+bool machine_is_fleet(struct cli *cli)
+{
+	json_auto_t *hosts = NULL;
+	int r = daemon_call(cli, "GET", "/v1/hosts", NULL, &hosts);
+
+	if (r != CLI_OK)
+		cli_forget(cli);
+	return r == CLI_OK && json_array_size(hosts) > 1;
+}
+
 /* The image is left to "machine status": with it, the usual table would not fit 80 columns. */
-static void print_table(const json_t *machines)
+static void print_table(const json_t *machines, bool with_hosts)
 {
 	static const struct table_column columns[] = {{.title = "ID"}, {"Name", .shrinks = true},
 		{.title = "State"}, {"Region", .shrinks = true}, {"Process", .shrinks = true},
 		{.title = "IP Address"}, {.title = "Updated"}, {}};
+	/* With it, the name makes way: it is the group and the ID again. */
+	static const struct table_column fleet_columns[] = {{.title = "ID"},
+		{"Host", .shrinks = true}, {.title = "State"}, {"Region", .shrinks = true},
+		{"Process", .shrinks = true}, {.title = "IP Address"}, {.title = "Updated"}, {}};
 	_cleanup_(table_clear) struct table table = {};
 	time_t now = time(NULL);
 	const json_t *machine;
 	size_t i;
 
-	table_init(&table, columns);
+	table_init(&table, with_hosts ? fleet_columns : columns);
 	json_array_foreach(machines, i, machine)
 	{
 		const json_t *addresses = json_object_get(machine, "addresses");
 		char updated[TIMES_TEXT_LEN];
 
 		table_row(&table,
-			(const char *[]){field_text(machine, "id"), field_text(machine, "name"),
+			(const char *[]){field_text(machine, "id"),
+				field_text(machine, with_hosts ? "host" : "name"),
 				machine_state(machine), field_text(machine, "region"),
 				field_text(machine, "process_group"),
 				field_text(addresses, "primary"),
@@ -114,7 +129,7 @@ int machine_list_command(struct cli *cli)
 		return CLI_OK;
 	}
 	puts(app);
-	print_table(machines);
+	print_table(machines, machine_is_fleet(cli));
 	return CLI_OK;
 }
 
@@ -190,6 +205,7 @@ static void print_machine(const json_t *machine)
 		{"Kind", field_text(machine, "kind")},
 		{"Image", image},
 		{"Region", field_text(machine, "region")},
+		{"Host", field_text(machine, "host")},
 		{"Process Group", field_text(machine, "process_group")},
 		{"Release", release},
 		{"Checks", machine_checks(machine, checks)},

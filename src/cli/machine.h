@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct cli;
 
@@ -16,3 +17,6 @@ char *machine_checks(const json_t *machine, char text[static MACHINE_CHECKS_LEN]
 
 /* GET of one machine by ID or prefix; the caller owns *out. Returns an exit status. */
 int machine_get(struct cli *cli, const char *id, json_t **out);
+
+/* Whether there is more than one host: of a single one the name says nothing. */
+bool machine_is_fleet(struct cli *cli);

@@ -63,6 +63,10 @@ int machine_exec_command(struct cli *cli)
 		return r;
 	kind = field_text(machine, "kind");
 	state = field_text(machine, "state");
+	if (json_is_false(json_object_get(machine, "local")))
+		return cli_fail(cli, CLI_CONFLICT, "conflict",
+			"machine %s is on host %s; run this there", field_text(machine, "id"),
+			field_text(machine, "host"));
 	if (strcmp(state, "started") != 0)
 		return cli_fail(cli, CLI_CONFLICT, "conflict",
 			"machine %s is %s and runs nothing; wherry machine start %s starts it",

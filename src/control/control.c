@@ -109,6 +109,26 @@ static void adopt_machines(struct control *control)
 	uv_timer_start(&control->adopt_timer, all_known, 0, ADOPT_TICK_MS);
 }
 
+/* What the command line says of the store counts. */
+static int override_store(
+	struct control *control, const struct control_options *options, struct err *err)
+{
+	char *store;
+	int r;
+
+	if (!options->store)
+		return 0;
+	r = strcmp(options->store, "sqlite") == 0 ? 0 : store_check_etcd_url(options->store, err);
+	if (r < 0)
+		return err_wrap(err, r, "--store");
+	store = strdup(options->store);
+	if (!store)
+		return err_errno(err, -ENOMEM, "cannot start");
+	free(control->config.store);
+	control->config.store = store;
+	return 0;
+}
+
 static int open_store(struct control *control, struct err *err)
 {
 	const struct host_config *config = &control->config;
@@ -161,6 +181,8 @@ static int open_all(struct control *control, const struct control_options *optio
 	int r = load_config(control, err);
 
 	if (r == 0)
+		r = override_store(control, options, err);
+	if (r == 0)
 		r = open_store(control, err);
 	if (r == 0)
 		r = read_catalog(control, err);
@@ -185,7 +207,9 @@ static int open_all(struct control *control, const struct control_options *optio
 
 void control_close(struct control *control)
 {
+	control->is_closing = true;
 	rollouts_free(control);
+	image_queue_close(control);
 	drains_free(control);
 	followers_end(control);
 	while (control->waiters) {
@@ -250,6 +274,7 @@ void control_free(struct control *control)
 	catalog_free(control);
 	hosts_free(control);
 	index_free(control);
+	serve_close(control);
 	mirror_free(control->mirror);
 	mesh_close(control->mesh);
 	fabric_close(control->fabric);

@@ -15,6 +15,7 @@ struct control;
 struct control_options {
 	const char *config_path; /* wherryd.toml; an absent one is all defaults */
 	const char *state_dir, *run_dir, *bpf_dir;
+	const char *store; /* instead of the file's `store`; NULL: what the file says */
 };
 
 /*

@@ -14,6 +14,8 @@
  *   machine_list.c  the machines by id, and their memory
  *   machine.c    one machine: from what is wanted to what is
  *   jobs.c       the blocking part of that, in workers
+ *   image_queue.c   images of other hosts, fetched before a start
+ *   image_server.c  images of this host, for the others
  *   public.c     the public interface, and the host's network around it
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
@@ -130,6 +132,9 @@ struct waiter {
 
 struct rollout;
 struct follower;
+struct leftover;
+struct image_server;
+struct image_work;
 struct failed_move;
 struct removal;
 
@@ -186,6 +191,7 @@ struct control {
 	struct machine **machines; /* by id */
 	size_t machine_count;
 	struct index *index;
+	struct leftover *leftovers; /* see serve_forget_elsewhere() */
 	struct rollout *rollouts;
 	struct waiter *waiters;
 	struct failed_move *failed_moves; /* see drains.c */
@@ -200,6 +206,9 @@ struct control {
 	uv_timer_t reattach_timer;
 	uv_timer_t adopt_timer;
 	struct follower *followers;
+	struct image_work *image_works;
+	struct image_server *image_server; /* NULL: no mesh */
+	bool is_closing;
 };
 
 /* catalog.c */
@@ -412,8 +421,8 @@ void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);
 /* Somebody asked for it: now, and also after it has finished. */
 void machine_ask_start(struct machine *machine);
-/* A machine elsewhere is what its host wrote about it. */
-void machine_follow(struct machine *machine);
+/* Finds out whether it is on this host, and of one elsewhere what its host wrote last. */
+void machine_settle_place(struct machine *machine);
 /* The machine's host wrote @record about it. */
 void machine_heard(struct machine *machine, struct machine_state_record *record);
 /* Writes its state for the other hosts, with its history. */
@@ -428,6 +437,7 @@ void machine_up_stop(struct machine *machine);
 /* jobs.c */
 
 struct machine_job {
+	struct machine_job *next; /* while it waits for an image */
 	uv_work_t work;
 	struct machine *machine;
 	enum job_type type;
@@ -441,8 +451,31 @@ struct machine_job {
 
 /* Starts the job; machine_job_done() is called in the loop when it is over. */
 int job_start(struct machine *machine, enum job_type type);
+/* For image_queue.c: goes on with the job in a worker, or ends it without one. */
+int job_run(struct machine_job *job);
+void job_end(struct machine_job *job, int status);
 int machine_spec_build(const struct machine *machine, struct machine_spec *out);
 char *machine_dir(const struct control *control, const char *id);
+
+/* image_queue.c */
+
+/* The directory for transfers; what the last daemon left there goes. */
+int image_queue_open(struct control *control, struct err *err);
+char *image_dir(const struct control *control);
+/* Whether the machine's image is another host's, and has to be fetched when it is not here. */
+bool image_queue_needs(const struct machine *machine);
+/* The job goes on, or ends with the sentence, when the image is here or cannot be had. */
+int image_queue_fetch(struct machine_job *job);
+/* A machine with this record is no more: an image that was fetched goes with the last one. */
+void image_queue_unused(struct control *control, const struct machine_record *record);
+/* What waits ends now; what runs ends later, with nobody to tell. */
+void image_queue_close(struct control *control);
+
+/* image_server.c */
+
+/* Serves this host's images on its mesh address. Again when the mesh's device is another one. */
+int image_server_open(struct control *control, struct err *err);
+void image_server_close(struct control *control);
 
 /* public.c */
 
@@ -462,6 +495,14 @@ void serve(struct control *control);
 /* Makes the machine known to the fabric, or forgets it. */
 int serve_machine(struct machine *machine, struct err *err);
 void serve_forget(struct machine *machine);
+/*
+ * Forgets a machine elsewhere that is gone, in two steps: no packet is sent to it from now on, and
+ * what its host passes on for edges that are behind is still let in for a while.
+ */
+void serve_forget_elsewhere(struct machine *machine);
+/* The second step, for those whose time is over; called now and then. */
+void serve_forget_late(struct control *control);
+void serve_close(struct control *control);
 /* Whether another machine takes the new flows of all services that @machine serves. */
 bool serve_has_others(const struct machine *machine);
 /* A number for the machines that take new flows of the group "APP/GROUP" now. */

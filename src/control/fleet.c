@@ -344,6 +344,16 @@ static void log_stale(void *arg, const struct addr *edge, const struct addr *ser
 		addr_format(service, service_text));
 }
 
+/* Machines that run already need no image: no reason not to start. */
+static void serve_images(struct control *control)
+{
+	struct err err;
+
+	image_server_close(control);
+	if (image_server_open(control, &err) < 0)
+		log_error("images-not-served", "reason=\"%s\"", err.text);
+}
+
 static void tick(uv_timer_t *timer)
 {
 	struct control *control = timer->data;
@@ -353,6 +363,7 @@ static void tick(uv_timer_t *timer)
 
 	read_probes(control);
 	formers_tick(control);
+	serve_forget_late(control);
 	drains_tick(control);
 	if (control->is_ready && !control->is_store_away)
 		held_let_go(control);
@@ -368,8 +379,10 @@ static void tick(uv_timer_t *timer)
 	if (r < 0)
 		log_error("mesh-not-repaired", "reason=\"%s\"", err.text);
 	mesh_device(control->mesh, &control->mesh_device);
-	if (r == 1)
+	if (r == 1) {
 		fleet_update(control);
+		serve_images(control);
+	}
 }
 
 static int open_mesh(struct control *control, struct err *err)
@@ -409,6 +422,10 @@ int fleet_open(struct control *control, struct err *err)
 	r = open_mesh(control, err);
 	if (r < 0)
 		return r;
+	r = image_queue_open(control, err);
+	if (r < 0)
+		return r;
+	serve_images(control);
 	uv_async_init(control->loop, &control->probes_async, probes_changed);
 	control->probes_async.data = control;
 	uv_timer_init(control->loop, &control->fleet_timer);
@@ -424,6 +441,7 @@ int fleet_open(struct control *control, struct err *err)
 
 void fleet_close(struct control *control)
 {
+	image_server_close(control);
 	if (!control->probes_async.data)
 		return;
 	probes_stop(take_ptr(control->probes));

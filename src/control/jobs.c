@@ -122,6 +122,7 @@ int machine_spec_build(const struct machine *machine, struct machine_spec *out)
 	spec.app = strdup(record->app);
 	spec.group = strdup(record->group);
 	spec.image = copy_or_null(record->image);
+	spec.image_id = copy_or_null(record->image_id);
 	spec.rootfs = copy_or_null(record->rootfs);
 	spec.netns = copy_or_null(record->netns);
 	spec.state_dir = machine_dir(control, record->id);
@@ -202,9 +203,8 @@ static void job_work(uv_work_t *work)
 	}
 }
 
-static void job_after(uv_work_t *work, int status)
+void job_end(struct machine_job *job, int status)
 {
-	struct machine_job *job = work->data;
 	struct machine *machine = job->machine;
 
 	machine->is_busy = false;
@@ -216,26 +216,39 @@ static void job_after(uv_work_t *work, int status)
 	free(job);
 }
 
+static void job_after(uv_work_t *work, int status)
+{
+	job_end(work->data, status);
+}
+
+int job_run(struct machine_job *job)
+{
+	job->work.data = job;
+	return uv_queue_work(job->machine->control->loop, &job->work, job_work, job_after);
+}
+
 int job_start(struct machine *machine, enum job_type type)
 {
-	_free_ struct machine_job *job = calloc(1, sizeof(*job));
+	struct machine_job *job = calloc(1, sizeof(*job));
 	int r;
 
 	if (!job)
 		return -ENOMEM;
-	r = machine_spec_build(machine, &job->spec);
-	if (r < 0)
-		return r;
 	job->machine = machine;
 	job->type = type;
-	job->work.data = job;
-	r = uv_queue_work(machine->control->loop, &job->work, job_work, job_after);
-	if (r < 0) {
-		machine_spec_clear(&job->spec);
-		return r;
+	r = machine_spec_build(machine, &job->spec);
+	if (r == 0) {
+		machine->is_busy = true;
+		machine_hold(machine);
+		r = type == JOB_START && image_queue_needs(machine) ? image_queue_fetch(job)
+								    : job_run(job);
 	}
-	machine->is_busy = true;
-	machine_hold(machine);
-	take_ptr(job);
-	return 0;
+	if (r < 0) {
+		if (machine->is_busy)
+			machine_release(machine);
+		machine->is_busy = false;
+		machine_spec_clear(&job->spec);
+		free(job);
+	}
+	return r;
 }

@@ -96,25 +96,28 @@ static enum machine_state state_of(const char *name)
 	return STATE_CREATED;
 }
 
-void machine_follow(struct machine *machine)
+void machine_settle_place(struct machine *machine)
 {
-	const struct machine_state_record *record = &machine->history;
+	const struct machine_state_record *history = &machine->history;
 
-	machine->state = state_of(record->state);
-	machine->is_up = record->is_up;
+	machine->is_local = machine->record->host == machine->control->host_id;
+	if (machine->is_local)
+		return;
+	machine->state = state_of(history->state);
+	machine->is_up = history->is_up;
 	machine->has_finished =
 		machine->state == STATE_STOPPED && machine->record->wish == WISH_STARTED;
 	free(machine->failure);
-	machine->failure = record->failure ? strdup(record->failure) : NULL;
+	machine->failure = history->failure ? strdup(history->failure) : NULL;
 }
 
 void machine_heard(struct machine *machine, struct machine_state_record *record)
 {
 	machine_state_clear(&machine->history);
 	machine->history = *record;
-	/* At the start this may be what the last daemon wrote. */
-	if (!machine->is_local)
-		machine_follow(machine);
+	/* While this host does not know which it is, at the start, nobody's place is known. */
+	if (machine->control->host_id)
+		machine_settle_place(machine);
 }
 
 static void set_state(struct machine *machine, enum machine_state state)
@@ -351,6 +354,7 @@ static void removed(struct machine *machine)
 	log_info("machine", "app=%s machine=%s type=destroy state=destroyed", machine->record->app,
 		machine->record->id);
 	machine_close(machine);
+	image_queue_unused(control, machine->record); /* its memory goes later */
 }
 
 void machine_job_done(struct machine *machine, const struct machine_job *job)

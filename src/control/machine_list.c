@@ -105,7 +105,7 @@ void machine_close(struct machine *machine)
 
 void machine_drop(struct machine *machine)
 {
-	serve_forget(machine);
+	serve_forget_elsewhere(machine);
 	machine_close(machine);
 }
 

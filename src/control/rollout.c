@@ -54,6 +54,7 @@ static void end(struct rollout *rollout)
 		at = &(*at)->next;
 	*at = rollout->next;
 	rollout->is_over = true;
+	rollout_image_forget(rollout);
 	uv_close((uv_handle_t *)&rollout->tick, tick_closed);
 }
 
@@ -377,7 +378,7 @@ static void tick(uv_timer_t *timer)
 {
 	struct rollout *rollout = timer->data;
 
-	if (rollout->is_over)
+	if (rollout->is_over || rollout->phase == PHASE_IMAGE)
 		return;
 	if (!catalog_find_app(rollout->control, rollout->app_name))
 		app_gone(rollout);
@@ -461,6 +462,16 @@ static void warn_of_tcp(const struct rollout *rollout)
 	}
 }
 
+static void bring_up(struct rollout *rollout, const char *failure)
+{
+	if (failure) {
+		fail(rollout, "failed", failure);
+		return;
+	}
+	rollout->phase = PHASE_UP;
+	make_next(rollout);
+}
+
 int rollout_begin(struct control *control, struct rollout_request *request, struct api_request *req,
 	const char **code, struct err *err)
 {
@@ -499,7 +510,10 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 	}
 	rollout->app_revision = rollout_app_revision(rollout);
 	uv_timer_start(&rollout->tick, tick, TICK_MS, TICK_MS);
-	make_next(rollout);
+	if (!rollout_image_is_needed(rollout))
+		bring_up(rollout, NULL);
+	else if (rollout_image_find(rollout, bring_up, err) < 0)
+		fail(rollout, "failed", err->text);
 	return 0;
 }
 
@@ -515,7 +529,7 @@ void rollouts_free(struct control *control)
 		struct rollout *rollout = control->rollouts;
 
 		api_stream_fail(take_ptr(rollout->stream), 503, "unavailable",
-			rollout->phase == PHASE_UP
+			rollout->phase != PHASE_LEAVING
 				? "wherryd is being stopped; nothing was changed, ask again"
 				: "wherryd is being stopped; the change is made, and what is left "
 				  "of the machines of before goes when it is back",

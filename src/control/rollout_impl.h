@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a rollout share: rollout.c runs it, rollout_plan.c decides what it is to do
- * and refuses what cannot be done, rollout_machine.c describes the machines it makes,
- * rollout_words.c finds what a program said last.
+ * and refuses what cannot be done, rollout_image.c finds which image is meant, rollout_machine.c
+ * describes the machines it makes, rollout_words.c finds what a program said last.
  */
 #pragma once
 
 #include "control/control_impl.h"
 
 enum rollout_phase {
+	PHASE_IMAGE,   /* the image is looked for */
 	PHASE_UP,      /* new machines are made and come up, one after the other, out of service */
 	PHASE_LEAVING, /* the new ones serve; the old ones drain and go */
 };
@@ -42,6 +43,7 @@ struct rollout {
 	char (*leaving)[MACHINE_ID_LEN];
 	size_t leaving_count;
 
+	struct rollout_image *image; /* being looked for; or NULL */
 	uv_timer_t tick;
 	bool is_over;
 	bool is_unsure; /* whether the store did what turns everything over */
@@ -54,6 +56,16 @@ struct rollout {
  */
 int rollout_plan(struct rollout *rollout, struct rollout_request *request, const char **code,
 	struct err *err);
+
+/* Whether the new release's image is one of this host alone, to be known elsewhere by its ID. */
+bool rollout_image_is_needed(const struct rollout *rollout);
+/*
+ * Finds the ID and calls @fn in the loop, with the sentence when there is none; never after
+ * rollout_image_forget().
+ */
+typedef void rollout_image_fn(struct rollout *rollout, const char *failure);
+int rollout_image_find(struct rollout *rollout, rollout_image_fn *fn, struct err *err);
+void rollout_image_forget(struct rollout *rollout);
 
 /* The record of the next machine to make; the caller owns it. */
 int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,

@@ -89,6 +89,8 @@ static struct machine_record *managed_machine(const struct rollout *rollout)
 	record->kind = MACHINE_IMAGE;
 	record->is_managed = true;
 	record->image = strdup(release->image);
+	record->image_id = release->image_id ? strdup(release->image_id) : NULL;
+	record->image_host = release->image_host;
 	return record;
 }
 
@@ -177,7 +179,8 @@ int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 		return err_set(err, -EINVAL, "[processes] %s: the quotes of \"%s\" do not match",
 			fresh->group, group_command(config, fresh->group));
 	if (!record->app || !record->group || !record->name ||
-		(record->kind == MACHINE_IMAGE && !record->image))
+		(record->kind == MACHINE_IMAGE && !record->image) ||
+		(record->is_managed && release->image_id && !record->image_id))
 		return err_errno(err, -ENOMEM, "cannot make a machine");
 	*out = take_ptr(record);
 	return 0;

@@ -6,6 +6,7 @@
 #include "control/control_impl.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -295,6 +296,67 @@ void serve_forget(struct machine *machine)
 	if (fabric_machine_remove(machine->control->fabric, machine->record->id, &err) < 0)
 		log_error("data-plane-not-updated", "machine=%s reason=\"%s\"", machine->record->id,
 			err.text);
+}
+
+#define LEFTOVER_MS 5000 /* edges that are behind by more than this lose packets */
+
+struct leftover {
+	struct leftover *next;
+	char id[MACHINE_ID_LEN];
+	uint64_t until_ms;
+};
+
+void serve_forget_elsewhere(struct machine *machine)
+{
+	struct control *control = machine->control;
+	struct leftover *leftover = calloc(1, sizeof(*leftover));
+	struct err err;
+
+	if (!leftover) {
+		serve_forget(machine);
+		return;
+	}
+	machine->is_served = false;
+	if (fabric_machine_forget_former(control->fabric, machine->record->id, &err) < 0)
+		log_error("data-plane-not-updated", "machine=%s reason=\"%s\"", machine->record->id,
+			err.text);
+	memcpy(leftover->id, machine->record->id, sizeof(leftover->id));
+	leftover->until_ms = clock_now_ms() + LEFTOVER_MS;
+	leftover->next = control->leftovers;
+	control->leftovers = leftover;
+}
+
+void serve_forget_late(struct control *control)
+{
+	struct leftover **at = &control->leftovers;
+	const uint64_t now_ms = clock_now_ms();
+	struct err err;
+
+	while (*at) {
+		struct leftover *leftover = *at;
+
+		if (now_ms < leftover->until_ms) {
+			at = &leftover->next;
+			continue;
+		}
+		/* It may be back, by the same id, when the catalog was restored. */
+		if (!machine_find(control, leftover->id) &&
+			fabric_machine_remove(control->fabric, leftover->id, &err) < 0)
+			log_error("data-plane-not-updated", "machine=%s reason=\"%s\"",
+				leftover->id, err.text);
+		*at = leftover->next;
+		free(leftover);
+	}
+}
+
+void serve_close(struct control *control)
+{
+	while (control->leftovers) {
+		struct leftover *leftover = control->leftovers;
+
+		control->leftovers = leftover->next;
+		free(leftover);
+	}
 }
 
 int64_t serve_group_members(const struct control *control, const char *group)

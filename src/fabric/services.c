@@ -93,6 +93,7 @@ static int load_address(void *arg, const void *key, const void *value)
 	entry = &fabric->addresses[fabric->address_count++];
 	memcpy(&entry->addr, key, sizeof(entry->addr));
 	memcpy(&entry->value, value, sizeof(entry->value));
+	entry->value.udp_port_bits &= ~WHERRY_ADDRESS_HAS_OUTFLOWS;
 	return 0;
 }
 
@@ -303,6 +304,18 @@ static const struct address_entry *next_address(
 	return *place < fabric->address_count && order == 0 ? &fabric->addresses[*place] : NULL;
 }
 
+/* The programs' own flag stays. One that they set in this very moment they set again. */
+static int put_address(
+	struct fabric *fabric, __be32 addr, const struct wherry_address *wanted, bool is_known)
+{
+	struct wherry_address value = *wanted, there = {};
+
+	if (is_known && bpf_map_lookup_elem(fabric->maps[MAP_ADDRESSES], &addr, &there) == 0)
+		value.udp_port_bits |= there.udp_port_bits & WHERRY_ADDRESS_HAS_OUTFLOWS;
+	return bpf_map_update_elem(fabric->maps[MAP_ADDRESSES], &addr, &value, BPF_ANY) < 0 ? -errno
+											    : 0;
+}
+
 /*
  * Block sizes only ever grow here and shrink when @is_final, after the services went: a reader that
  * finds a service must have been able to look for it.
@@ -311,6 +324,7 @@ static int put_addresses(
 	struct fabric *fabric, const struct wanted *wanted, bool is_final, struct err *err)
 {
 	size_t place = 0;
+	int r;
 
 	for (size_t i = 0; i < wanted->address_count; i++) {
 		const struct address_entry *entry = &wanted->addresses[i];
@@ -323,19 +337,19 @@ static int put_addresses(
 		}
 		if (known && memcmp(&known->value, &value, sizeof(value)) == 0)
 			continue;
-		if (bpf_map_update_elem(
-			    fabric->maps[MAP_ADDRESSES], &entry->addr, &value, BPF_ANY) < 0)
-			return errno == E2BIG
-				       ? err_set(err, -ENOSPC,
-						 "the data plane holds its %d public "
-						 "addresses already; release one first",
-						 WHERRY_MAX_ADDRESSES)
-				       : err_errno(err, -errno, "cannot write a public address");
+		r = put_address(fabric, entry->addr, &value, known);
+		if (r == -E2BIG)
+			return err_set(err, -ENOSPC,
+				"the data plane holds its %d public addresses already; release "
+				"one first",
+				WHERRY_MAX_ADDRESSES);
+		if (r < 0)
+			return err_errno(err, r, "cannot write a public address");
 	}
 	return 0;
 }
 
-/* The programs' own flag stays. One that they set in this very moment they set again. */
+/* Likewise. */
 static int put_service(struct fabric *fabric, const struct wherry_service_key *key,
 	const struct wherry_service *wanted, bool is_known)
 {

@@ -28,8 +28,8 @@ static const struct kind {
 
 void machine_spec_clear(struct machine_spec *spec)
 {
-	char *const texts[] = {
-		spec->app, spec->group, spec->image, spec->rootfs, spec->netns, spec->state_dir};
+	char *const texts[] = {spec->app, spec->group, spec->image, spec->image_id, spec->rootfs,
+		spec->netns, spec->state_dir};
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		free(texts[i]);

@@ -28,6 +28,7 @@ struct machine_spec {
 	enum machine_kind kind;
 	char *app, *group;
 	char *image;		/* MACHINE_IMAGE: what podman run takes */
+	char *image_id;		/* taken instead, so that no other image has the name; or NULL */
 	char *rootfs;		/* MACHINE_ROOTFS: absolute path; "/" is the host's own */
 	char *netns;		/* MACHINE_ATTACHED: path of the namespace */
 	struct strings command; /* empty: what the image says */

@@ -110,6 +110,12 @@ static int run(const struct argv *argv, struct run_result *result, struct err *e
 	return run_program(argv_items(argv), NULL, RUN_TIMEOUT_MS, result, err);
 }
 
+/* A name may have moved on to another image since the release was made; its id cannot. */
+static const char *image_of(const struct machine_spec *spec)
+{
+	return spec->image_id ? spec->image_id : spec->image;
+}
+
 static bool has_failed(const struct run_result *result)
 {
 	return !WIFEXITED(result->status) || WEXITSTATUS(result->status) != 0;
@@ -129,7 +135,7 @@ static char *program_of(const struct machine_spec *spec)
 	argv_add(&argv, "{{range .Config.Entrypoint}}{{println .}}{{end}}"
 			"{{with .Config.Entrypoint}}{{else}}{{println}}{{end}}"
 			"{{range .Config.Cmd}}{{println .}}{{end}}");
-	argv_add(&argv, spec->image);
+	argv_add(&argv, image_of(spec));
 	if (run(&argv, &result, NULL) < 0 || has_failed(&result))
 		return strdup("");
 	if (result.output[0] == '\n' && spec->command.count)
@@ -232,7 +238,7 @@ static void build_run(struct argv *argv, const struct machine_spec *spec)
 	for (size_t i = 0; i < spec->env_count; i++)
 		argv_addf(argv, "--env=%s=%s", spec->env[i].name, spec->env[i].value);
 	argv_add(argv, "--");
-	argv_add(argv, spec->image);
+	argv_add(argv, image_of(spec));
 	for (size_t i = 0; i < spec->command.count; i++)
 		argv_add(argv, spec->command.items[i]);
 }

@@ -14,7 +14,9 @@
  * large one, as of any router. Other errors (TTL exceeded) are limited to one a second and client.
  *
  * The namespace's name has the inode number of the host's own namespace in it: hosts that share
- * NETNS_DIR, as the nodes of a lab do, have one each.
+ * NETNS_DIR, as the nodes of a lab do, have one each. Those of hosts that are gone have lost their
+ * links, and the next setup removes them; a lock on the namespace keeps one from being taken for
+ * such while it is made.
  */
 #include "mesh/resizer.h"
 
@@ -26,6 +28,7 @@
 #include "base/netns.h"
 #include "wherry/abi.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/ethtool.h>
@@ -33,6 +36,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,6 +45,7 @@
 #define ADDR_TEXT      "169.254.119.114"
 #define PIECES_TABLE   "100"
 #define MIN_MTU_BYTES  68 /* RFC 791 */
+#define CREATE_TRIES   5
 
 /* On the host, and inside. */
 static const struct {
@@ -93,48 +98,66 @@ static int find_inner(void *arg)
 	return 0;
 }
 
+/* The other end may go by itself at any moment, when its namespace was removed. */
+static int delete_link(const char *name, struct err *err)
+{
+	_cleanup_(buf_clear) struct buf batch = {};
+	int r;
+
+	if (!if_nametoindex(name))
+		return 0;
+	buf_addf(&batch, "link del %s\n", name);
+	r = ip_batch(batch.data, err);
+	return r < 0 && if_nametoindex(name) ? r : 0;
+}
+
+static int remove_stale_inner(void *arg)
+{
+	struct setup *setup = arg;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++)
+		if (setup->is_there[i])
+			r = delete_link(links[i].inner, setup->err);
+	return r;
+}
+
 /*
  * A link that has one end only here, or only inside, is left of a namespace that is gone or of
  * another host that had the same inode number: it is made anew.
  */
-static int remove_stale_inner(void *arg)
+static int remove_stale(struct setup *setup, int netns, struct err *err)
 {
-	struct setup *setup = arg;
-	_cleanup_(buf_clear) struct buf batch = {};
-
-	for (size_t i = 0; i < ARRAY_LEN(links); i++)
-		if (setup->is_there[i])
-			buf_addf(&batch, "link del %s\n", links[i].inner);
-	return batch.len ? ip_batch(batch.data, setup->err) : 0;
-}
-
-static int make_links(struct setup *setup, int netns, struct err *err)
-{
-	_cleanup_(buf_clear) struct buf batch = {};
 	struct setup stale = *setup;
-	char mac[18];
-	int r;
+	int r = 0;
 
-	format_mac(mac);
-	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++) {
 		bool is_outer_there = if_nametoindex(links[i].outer) != 0;
 
 		stale.is_there[i] = setup->is_there[i] && !is_outer_there;
-		if (setup->is_there[i] && is_outer_there)
-			continue;
-		if (is_outer_there)
-			buf_addf(&batch, "link del %s\n", links[i].outer);
-		buf_addf(&batch,
-			"link add %s address %s mtu %d type veth peer name %s address %s mtu %d "
-			"netns %s\n",
-			links[i].outer, mac, LINK_MTU_BYTES, links[i].inner, mac, LINK_MTU_BYTES,
-			setup->name);
+		if (is_outer_there && !setup->is_there[i])
+			r = delete_link(links[i].outer, err);
 	}
-	r = netns_call(netns, remove_stale_inner, &stale);
-	for (size_t i = 0; i < ARRAY_LEN(links); i++)
+	return r < 0 ? r : netns_call(netns, remove_stale_inner, &stale);
+}
+
+static int make_links(const struct setup *setup, struct err *err)
+{
+	_cleanup_(buf_clear) struct buf batch = {};
+	char mac[18];
+
+	format_mac(mac);
+	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+		if (!if_nametoindex(links[i].outer))
+			buf_addf(&batch,
+				"link add %s address %s mtu %d type veth peer name %s address %s "
+				"mtu %d netns %s\n",
+				links[i].outer, mac, LINK_MTU_BYTES, links[i].inner, mac,
+				LINK_MTU_BYTES, setup->name);
 		buf_addf(&batch, "link set dev %s address %s mtu %d up\n", links[i].outer, mac,
 			LINK_MTU_BYTES);
-	return r < 0 ? r : ip_batch(batch.data, err);
+	}
+	return ip_batch(batch.data, err);
 }
 
 /* The host's ends are for BPF programs alone: the stack is not to hear or say anything there. */
@@ -240,19 +263,67 @@ static int setup_inside(void *arg)
 	return r < 0 ? r : set_routes(setup);
 }
 
+static void remove_if_dead(const char *name)
+{
+	struct setup other = {};
+	_close_ int netns = -1;
+
+	snprintf(other.name, sizeof(other.name), "%.63s", name);
+	netns = open_netns(&other, NULL);
+	if (netns < 0 || flock(netns, LOCK_EX | LOCK_NB) < 0 ||
+		netns_call(netns, find_inner, &other) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(links); i++)
+		if (other.is_there[i])
+			return;
+	netns_remove(name, NULL);
+}
+
+/* Whatever is not removed now is by the next one. */
+static void remove_dead(const char *own_name)
+{
+	_closedir_ DIR *dir = opendir(NETNS_DIR);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strncmp(entry->d_name, RESIZER_NETNS "-", strlen(RESIZER_NETNS "-")) == 0 &&
+			strcmp(entry->d_name, own_name) != 0)
+			remove_if_dead(entry->d_name);
+}
+
+/* Returns a descriptor of the namespace, which has the lock. */
+static int create_netns(const struct setup *setup, struct err *err)
+{
+	for (int i = 0; i < CREATE_TRIES; i++) {
+		_close_ int locked = -1, bound = -1;
+		int r = netns_create(setup->name, err);
+
+		if (r < 0)
+			return r;
+		locked = open_netns(setup, err);
+		if (locked >= 0 && flock(locked, LOCK_SH) < 0)
+			return err_errno(err, -errno, "cannot lock " NETNS_DIR "/%s", setup->name);
+		bound = open_netns(setup, err);
+		/* It may have been removed before we had the lock. */
+		if (locked >= 0 && bound >= 0 && netns_inode(locked) == netns_inode(bound))
+			return take_fd(locked);
+	}
+	return err_set(err, -EAGAIN, NETNS_DIR "/%s is removed again and again", setup->name);
+}
+
 static int setup_all(struct setup *setup, struct err *err)
 {
-	_close_ int netns = -1;
-	int r = netns_create(setup->name, err);
+	_close_ int netns = create_netns(setup, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	netns = open_netns(setup, err);
 	if (netns < 0)
 		return netns;
+	remove_dead(setup->name);
 	r = netns_call(netns, find_inner, setup);
 	if (r == 0)
-		r = make_links(setup, netns, err);
+		r = remove_stale(setup, netns, err);
+	if (r == 0)
+		r = make_links(setup, err);
 	if (r == 0)
 		r = silence_outer(err);
 	return r < 0 ? r : netns_call(netns, setup_inside, setup);
@@ -286,14 +357,10 @@ int resizer_setup(unsigned int whole_mtu_bytes, unsigned int pieces_mtu_bytes, s
 
 int resizer_remove(struct err *err)
 {
-	_cleanup_(buf_clear) struct buf batch = {};
 	char name[64];
 	int r = find_name(name, err);
 
-	for (size_t i = 0; i < ARRAY_LEN(links); i++)
-		if (if_nametoindex(links[i].outer))
-			buf_addf(&batch, "link del %s\n", links[i].outer);
-	if (r == 0 && batch.len)
-		r = ip_batch(batch.data, err);
+	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++)
+		r = delete_link(links[i].outer, err);
 	return r < 0 ? r : netns_remove(name, err);
 }

@@ -137,12 +137,20 @@ void ip_record_free(struct ip_record *record)
 	free(record);
 }
 
+static void set_image(json_t *json, const char *image, const char *id, unsigned int host)
+{
+	set_text(json, "image", image);
+	set_text(json, "image_id", id);
+	if (host)
+		json_object_set_new(json, "image_host", json_integer(host));
+}
+
 json_t *release_record_to_json(const struct release_record *record)
 {
 	json_t *json = json_pack("{s:i, s:s, s:s}", "number", record->number, "app", record->app,
 		"created_at", record->created_at);
 
-	set_text(json, "image", record->image);
+	set_image(json, record->image, record->image_id, record->image_host);
 	set_text(json, "config", record->config_text);
 	set_text(json, "file_name", record->file_name);
 	return json;
@@ -157,6 +165,8 @@ int release_record_from_json(const json_t *json, struct release_record **out, st
 	record->number = get_uint(json, "number");
 	record->app = copy_text(json, "app");
 	record->image = copy_text(json, "image");
+	record->image_id = copy_text(json, "image_id");
+	record->image_host = get_uint(json, "image_host");
 	record->config_text = copy_text(json, "config");
 	record->file_name = copy_text(json, "file_name");
 	copy_stamp(json, "created_at", record->created_at);
@@ -172,6 +182,7 @@ void release_record_free(struct release_record *record)
 		return;
 	free(record->app);
 	free(record->image);
+	free(record->image_id);
 	free(record->config_text);
 	free(record->file_name);
 	free(record);
@@ -204,7 +215,7 @@ json_t *machine_record_to_json(const struct machine_record *record)
 		"private_v6", addr_format(&record->private_v6, private_v6), "kill_signal",
 		record->kill_signal, "kill_timeout_s", record->kill_timeout_s, "created_at",
 		record->created_at, "updated_at", record->updated_at);
-	set_text(json, "image", record->image);
+	set_image(json, record->image, record->image_id, record->image_host);
 	set_text(json, "rootfs", record->rootfs);
 	set_text(json, "netns", record->netns);
 	json_object_set_new(json, "host", json_integer(record->host));
@@ -303,6 +314,8 @@ int machine_record_from_json(const json_t *json, struct machine_record **out, st
 	record->kill_signal = (int)get_uint(json, "kill_signal");
 	record->kill_timeout_s = get_uint(json, "kill_timeout_s");
 	record->image = copy_text(json, "image");
+	record->image_id = copy_text(json, "image_id");
+	record->image_host = get_uint(json, "image_host");
 	record->rootfs = copy_text(json, "rootfs");
 	record->netns = copy_text(json, "netns");
 	copy_stamp(json, "created_at", record->created_at);
@@ -335,6 +348,7 @@ void machine_record_free(struct machine_record *record)
 	free(record->app);
 	free(record->group);
 	free(record->image);
+	free(record->image_id);
 	free(record->rootfs);
 	free(record->netns);
 	free(record);

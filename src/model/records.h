@@ -70,8 +70,10 @@ struct ip_record {
 struct release_record {
 	unsigned int number;
 	char *app;
-	char *image;	   /* what podman runs; NULL: no managed machines */
-	char *config_text; /* the fly.toml */
+	char *image;	/* what podman runs; NULL: no managed machines */
+	char *image_id; /* 64 hexadecimal digits, what the name meant then; NULL: not asked */
+	unsigned int image_host; /* the host whose podman has it; 0: the machine's own */
+	char *config_text;	 /* the fly.toml */
 	char *file_name;
 	char created_at[CLOCK_STAMP_LEN];
 };
@@ -95,7 +97,9 @@ struct machine_record {
 	unsigned int release;
 	unsigned int start_count; /* how often it was asked to start; its host compares */
 	char *image, *rootfs, *netns;
-	uint16_t *await_ports; /* UDP ports that its program opens before it is up */
+	char *image_id;		 /* as the release's */
+	unsigned int image_host; /* likewise */
+	uint16_t *await_ports;	 /* UDP ports that its program opens before it is up */
 	size_t await_port_count;
 	struct strings command;
 	struct env_var *env; /* what its maker added to the release's [env] */

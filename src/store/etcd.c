@@ -12,10 +12,11 @@
 #include "store/etcd_impl.h"
 
 /* A page is to be of about this size; the first is small, for nobody knows the values yet. */
-#define PAGE_AIM_BYTES	 ((size_t)2 << 20)
+#define PAGE_AIM_BYTES	 ((size_t)4 << 20)
 #define PAGE_MAX_BYTES	 ((size_t)16 << 20)
 #define PAGE_FIRST_KEYS	 64
-#define PAGE_MAX_KEYS	 4096
+#define PAGE_MAX_KEYS	 16384 /* etcd counts all that follow, for each page */
+#define PAGE_SLOW_MS	 500
 #define RANGE_TRIES	 3
 #define ANSWER_MAX_BYTES ((size_t)16 << 20)
 #define BODY_MAX_BYTES	 ((size_t)64 << 20)
@@ -67,7 +68,8 @@ static int read_page(struct etcd_store *s, const char *prefix, size_t *limit, in
 	int r;
 
 	do {
-		size_t before = answer->entries.count, got;
+		size_t before = answer->entries.count, got, slower = *limit / 2;
+		uint64_t start_ms = clock_now_ms();
 
 		s->call.body.len = 0;
 		/* A last key is followed by a NUL, and is the first key after it with that. */
@@ -81,6 +83,9 @@ static int read_page(struct etcd_store *s, const char *prefix, size_t *limit, in
 			*limit /= 8;
 		else
 			break;
+		/* An etcd that is slow gets shorter questions: each is to be answered in time. */
+		if (clock_now_ms() - start_ms > PAGE_SLOW_MS && *limit > slower)
+			*limit = slower;
 		if (*limit < 1)
 			*limit = 1;
 		if (*limit > PAGE_MAX_KEYS)

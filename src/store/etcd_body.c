@@ -275,6 +275,6 @@ void etcd_body_watch(struct buf *out, const char *prefix, int64_t revision)
 	add_bytes(out, "key", start.data, start.len);
 	buf_adds(out, ",");
 	add_bytes(out, "range_end", end.data, end.len);
-	buf_addf(out, ",\"start_revision\":\"%lld\",\"fragment\":true,\"progress_notify\":true}}",
+	buf_addf(out, ",\"start_revision\":\"%lld\",\"progress_notify\":true}}",
 		(long long)revision);
 }

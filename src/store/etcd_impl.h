@@ -32,7 +32,8 @@ struct etcd_watch {
 	struct etcd_exchange exchange;
 	bool is_wanted;
 	bool is_created;     /* etcd has confirmed the stream that runs */
-	int64_t next;	     /* the first revision that the watcher has not been told whole */
+	size_t scanned;	     /* of the answer, without the end of a line */
+	int64_t next;	     /* the first revision that the watcher has not been told */
 	uint64_t due_ms;     /* when to try again */
 	uint64_t confirm_ms; /* by when etcd must have confirmed it */
 	unsigned int back_off_ms;

@@ -360,8 +360,6 @@ int etcd_json_watch(const char *text, size_t len, const char *prefix, struct etc
 	if (r == 0)
 		r = get_bool(result, "canceled", &answer.is_canceled, err);
 	if (r == 0)
-		r = get_bool(result, "fragment", &answer.is_fragment, err);
-	if (r == 0)
 		r = get_int64(result, "compact_revision", &answer.compact_revision, err);
 	if (r == 0)
 		r = get_array(result, "events", &events, err);

@@ -56,7 +56,6 @@ struct etcd_watch_answer {
 	struct etcd_header header;
 	bool is_created;
 	bool is_canceled;
-	bool is_fragment;	  /* more of the last revision follows */
 	int64_t compact_revision; /* why it was canceled, or 0 */
 	struct etcd_change *changes;
 	size_t count;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The stream of changes: one request whose answer never ends, a line of JSON at a time. When it
- * breaks it is asked for again from the first revision that was not told whole; so a part of a
- * large transaction may be told twice, and nothing is left out. What cannot be had any more
- * (compacted, or the store is another one) is told as "missed".
+ * breaks it is asked for again from the first revision that was not told; etcd sends a revision
+ * whole, in one line. (It could send large ones in parts, but takes quadratic time to cut them.)
+ * What cannot be had any more (compacted, or the store is another one), or is so much that reading
+ * everything is less, is told as "missed".
  *
  * Lines are collected inside libcurl and told outside of it: the watcher may use the store.
  */
@@ -18,12 +19,13 @@
 #define CONFIRM_LIMIT_MS 2000
 #define BACK_OFF_MIN_MS	 200
 #define BACK_OFF_MAX_MS	 2000
-#define LINE_MAX_BYTES	 ((size_t)64 << 20)
+#define LINE_MAX_BYTES	 ((size_t)16 << 20)
 
 static void stop(struct etcd_store *s)
 {
 	etcd_loop_remove(&s->loop, &s->watch.exchange);
 	s->watch.exchange.answer.len = 0;
+	s->watch.scanned = 0;
 	s->watch.is_created = false;
 	s->watch.generation++;
 }
@@ -109,7 +111,7 @@ static bool tell_changes(struct etcd_store *s, const struct etcd_watch_answer *a
 		if (!is_last && answer->changes[i + 1].revision == revision)
 			continue;
 		if (revision >= s->watch.next) {
-			s->watch.next = is_last && answer->is_fragment ? revision : revision + 1;
+			s->watch.next = revision + 1;
 			if (revision > s->seen.revision)
 				s->seen.revision = revision;
 			store_tell(&s->base, revision, events + first, i + 1 - first);
@@ -148,7 +150,7 @@ static bool take_answer(struct etcd_store *s, const struct etcd_watch_answer *an
 		return true;
 	}
 	/* Nothing but a revision: all up to it has been told, and it may be compacted. */
-	if (!answer->count && !answer->is_fragment && answer->header.revision >= watch->next)
+	if (!answer->count && answer->header.revision >= watch->next)
 		watch->next = answer->header.revision + 1;
 	return tell_changes(s, answer);
 }
@@ -173,15 +175,17 @@ static void take_lines(struct etcd_store *s)
 	struct buf *answer = &s->watch.exchange.answer;
 	_cleanup_(buf_clear) struct buf whole = {};
 	struct buf rest = {};
-	const char *end = answer->len ? memrchr(answer->data, '\n', answer->len) : NULL;
-	size_t taken, at = 0;
+	size_t fresh = answer->len - s->watch.scanned, taken, at = 0;
+	const char *end = fresh ? memrchr(answer->data + s->watch.scanned, '\n', fresh) : NULL;
 
+	s->watch.scanned = answer->len;
 	if (!end)
 		return;
 	taken = (size_t)(end - answer->data) + 1;
 	buf_add(&rest, end + 1, answer->len - taken);
 	whole = *answer; /* what was there becomes ours, the rest is the exchange's */
 	*answer = rest;
+	s->watch.scanned = rest.len;
 	while (at < taken) {
 		const char *newline = memchr(whole.data + at, '\n', taken - at);
 		size_t len = (size_t)(newline - (whole.data + at));
@@ -226,12 +230,16 @@ void etcd_watch_run(struct etcd_store *s, uint64_t now_ms)
 	/* The probe sees to one endpoint: the stream has to come from that one. */
 	if (watch->exchange.is_running && watch->exchange.endpoint != s->url.endpoints[s->endpoint])
 		etcd_watch_restart(s);
-	if (watch->due_ms == ETCD_NEVER &&
-		(!watch->exchange.is_running ||
-			(!watch->is_created && now_ms >= watch->confirm_ms)))
+	if (watch->is_created && watch->exchange.is_too_large) {
+		tell_missed(s, s->seen.revision);
+		watch->due_ms = clock_now_ms() + BACK_OFF_MIN_MS;
+	} else if (watch->due_ms == ETCD_NEVER &&
+		   (!watch->exchange.is_running ||
+			   (!watch->is_created && now_ms >= watch->confirm_ms))) {
 		broke(s);
-	else if (!s->is_away && now_ms >= watch->due_ms)
+	} else if (!s->is_away && now_ms >= watch->due_ms) {
 		start(s, now_ms);
+	}
 }
 
 uint64_t etcd_watch_due_ms(const struct etcd_store *s)

@@ -64,6 +64,27 @@ static int write_line(FILE *out, json_t *line)
 	return r < 0 || fputc('\n', out) == EOF ? -EIO : 0;
 }
 
+static bool is_skipped(const char *key, const char *const *skipped)
+{
+	for (; skipped && *skipped; skipped++)
+		if (strncmp(key, *skipped, strlen(*skipped)) == 0)
+			return true;
+	return false;
+}
+
+static void drop_skipped(struct store_entries *entries, const char *const *skipped)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < entries->count; i++) {
+		if (is_skipped(entries->items[i].key, skipped))
+			store_entry_clear(&entries->items[i]);
+		else
+			entries->items[kept++] = entries->items[i];
+	}
+	entries->count = kept;
+}
+
 static int write_all(FILE *out, const struct store_entries *entries, int64_t revision)
 {
 	int r = write_line(out, json_pack("{s:s, s:i, s:I, s:I}", "format", FORMAT, "version",
@@ -81,7 +102,8 @@ static int write_all(FILE *out, const struct store_entries *entries, int64_t rev
 	return r == 0 && fflush(out) == 0 ? 0 : -EIO;
 }
 
-int store_export(struct store *store, FILE *out, size_t *count, struct err *err)
+int store_export(
+	struct store *store, FILE *out, const char *const *skipped, size_t *count, struct err *err)
 {
 	_cleanup_(store_entries_clear) struct store_entries entries = {};
 	int64_t revision = 0;
@@ -89,6 +111,7 @@ int store_export(struct store *store, FILE *out, size_t *count, struct err *err)
 
 	if (r < 0)
 		return r;
+	drop_skipped(&entries, skipped);
 	errno = 0;
 	if (write_all(out, &entries, revision) < 0)
 		return err_set(err, -EIO, "cannot write the export: %s",

@@ -2,7 +2,7 @@
 /*
  * A whole catalog as text, to move it from one store to another: a line of JSON that says what the
  * text is, then a line for each key, by key. Keys that some process keeps alive
- * (store_keep_alive()) cannot be told from others; export what is at rest.
+ * (store_keep_alive()) cannot be told from others: the caller says which to leave out.
  */
 #pragma once
 
@@ -15,8 +15,12 @@ struct store;
 
 #define STORE_TRANSFER_VERSION 1
 
-/* Writes every key as of one revision. @count (may be NULL): how many. -EIO when @out fails. */
-int store_export(struct store *store, FILE *out, size_t *count, struct err *err);
+/*
+ * Writes every key as of one revision but those that start with one of @skipped, which ends with
+ * NULL (NULL: none are left out). @count (may be NULL): how many. -EIO when @out fails.
+ */
+int store_export(
+	struct store *store, FILE *out, const char *const *skipped, size_t *count, struct err *err);
 
 /*
  * Puts every key of the text, some at a time; all of it has been read and checked before the first

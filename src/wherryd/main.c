@@ -27,6 +27,7 @@ static const struct option long_options[] = {
 	{"state-dir", required_argument, NULL, 's'},
 	{"run-dir", required_argument, NULL, 'r'},
 	{"bpf-dir", required_argument, NULL, 'b'},
+	{"store", required_argument, NULL, 'S'},
 	{"teardown", no_argument, NULL, 't'},
 	{"version", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, 'h'},
@@ -35,6 +36,7 @@ static const struct option long_options[] = {
 
 static const char usage[] =
 	"Usage: wherryd [--config FILE] [--state-dir DIR] [--run-dir DIR] [--bpf-dir DIR]\n"
+	"               [--store URL]\n"
 	"       wherryd --teardown    stop forwarding and undo the host's network settings\n"
 	"       wherryd --version | --help\n"
 	"See wherryd(8).\n";
@@ -155,7 +157,8 @@ static int run(const struct control_options *options, struct err *err)
 	if (r < 0)
 		return r;
 	signal(SIGPIPE, SIG_IGN);
-	setenv("UV_THREADPOOL_SIZE", "16", 0); /* its workers wait for podman, not for a core */
+	/* Workers wait for podman, not for a core; transfers of images may take 8 for minutes. */
+	setenv("UV_THREADPOOL_SIZE", "24", 0);
 	uv_loop_init(&daemon.loop);
 	r = control_new(&daemon.control, &daemon.loop, options, ready, &daemon, err);
 	if (r < 0) {
@@ -204,6 +207,9 @@ int main(int argc, char **argv)
 			break;
 		case 'b':
 			options.bpf_dir = optarg;
+			break;
+		case 'S':
+			options.store = optarg;
 			break;
 		case 't':
 			is_teardown = true;

@@ -147,7 +147,9 @@ static void an_edge_keeps_no_flow_of_machines_elsewhere(void **state)
 
 static void sources_that_are_nobody_s_are_not_sent_over_the_mesh(void **state)
 {
-	const uint32_t sources[] = {0, IP4(127, 0, 0, 1), IP4(224, 0, 0, 1), 0xffffffff};
+	const uint32_t sources[] = {0, IP4(127, 0, 0, 1), IP4(224, 0, 0, 1), 0xffffffff, HOST,
+		PUBLIC, PUBLIC_UNUSED, lab.machines[1].primary, lab.machines[1].service,
+		lab.machines[4].primary, lab.machines[5].service};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
@@ -155,8 +157,10 @@ static void sources_that_are_nobody_s_are_not_sent_over_the_mesh(void **state)
 		struct outcome outcome;
 
 		datagram.from = sources[i];
-		outcome = lab_edge_udp(&datagram);
-		assert_dropped(outcome, WHERRY_MARTIAN_SOURCE);
+		for (int twice = 0; twice < 2; twice++) {
+			outcome = lab_edge_udp(&datagram);
+			assert_dropped(outcome, WHERRY_MARTIAN_SOURCE);
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ expect "1400 bytes with DF do not pass" probe --df "$addr:5000" 1400
 
 # On the mesh: minimal encapsulation, mesh addresses and the machine's outside, read by tcpdump.
 service=$(machine_field "$first" service)
-on worker-1 timeout 20 tcpdump -n -l -i wherry0 ip proto 55 >"$work/mesh.cap" 2>"$work/mesh.err" &
+on worker-1 timeout 20 tcpdump -n -v -l -i wherry0 ip proto 55 >"$work/mesh.cap" 2>"$work/mesh.err" &
 at_exit "kill $! 2>/dev/null"
 eventually 5 grep -q "listening on" "$work/mesh.err" || fail "tcpdump does not start: $(cat "$work/mesh.err")"
 expect "no echo during the capture" probe --from 198.51.100.10:40001 "$addr:5000" 20

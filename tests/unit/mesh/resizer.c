@@ -18,6 +18,7 @@
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <pthread.h>
 
 #include "../../lib/mesh.h"
 #include "mesh/resizer.h"
@@ -523,6 +524,20 @@ static void what_is_broken_is_made_whole_again(void **state)
 	}
 }
 
+static int setup_there(void *arg)
+{
+	struct resizer out;
+
+	(void)arg;
+	return resizer_setup(WHOLE_MTU, PIECES_MTU, &out, NULL);
+}
+
+static int remove_there(void *arg)
+{
+	(void)arg;
+	return resizer_remove(NULL);
+}
+
 static void hosts_that_share_the_directory_have_one_each(void **state)
 {
 	struct node node;
@@ -530,18 +545,74 @@ static void hosts_that_share_the_directory_have_one_each(void **state)
 
 	(void)state;
 	node_new(&node, 1);
-	{
-		int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-
-		assert_int_equal(setns(node.netns, CLONE_NEWNET), 0);
-		setup_ok(WHOLE_MTU, PIECES_MTU);
-		assert_int_equal(resizer_remove(NULL), 0);
-		assert_int_equal(setns(own, CLONE_NEWNET), 0);
-		close(own);
-	}
+	assert_int_equal(netns_call(node.netns, setup_there, NULL), 0);
+	assert_int_equal(netns_call(node.netns, remove_there, NULL), 0);
 	send_frame(whole, frame, make_frame(frame, CLIENT, APP, 100, true));
 	assert_int_equal(next_packet(whole, 1000), 128);
 	node_free(&node);
+}
+
+static bool is_bound(unsigned long inode)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), NETNS_DIR "/" RESIZER_NETNS "-%lx", inode);
+	return access(path, F_OK) == 0;
+}
+
+static void those_of_hosts_that_are_gone_are_removed_and_no_others(void **state)
+{
+	struct node nodes[2];
+	unsigned long inodes[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		node_new(&nodes[i], i + 1);
+		inodes[i] = netns_inode(nodes[i].netns);
+		assert_int_equal(netns_call(nodes[i].netns, setup_there, NULL), 0);
+		assert_true(is_bound(inodes[i]));
+	}
+	node_free(&nodes[0]);
+	/* The kernel takes the dead host's links away in its own time. */
+	for (int i = 0; i < 200 && is_bound(inodes[0]); i++) {
+		setup_ok(WHOLE_MTU, PIECES_MTU);
+		usleep(20000);
+	}
+	assert_false(is_bound(inodes[0]));
+	assert_true(is_bound(inodes[1]));
+	assert_int_equal(netns_call(nodes[1].netns, remove_there, NULL), 0);
+	assert_false(is_bound(inodes[1]));
+	node_free(&nodes[1]);
+}
+
+static void *setup_in_node(void *arg)
+{
+	struct node *node = arg;
+	int r = 0;
+
+	for (int i = 0; i < 5 && r == 0; i++)
+		r = netns_call(node->netns, setup_there, NULL);
+	return r < 0 ? arg : NULL;
+}
+
+static void hosts_that_start_at_once_do_not_disturb_each_other(void **state)
+{
+	struct node nodes[4];
+	pthread_t threads[4];
+	void *failed;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		node_new(&nodes[i], i + 1);
+		assert_int_equal(pthread_create(&threads[i], NULL, setup_in_node, &nodes[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+		assert_int_equal(netns_call(nodes[i].netns, remove_there, NULL), 0);
+	}
+	for (int i = 0; i < 4; i++)
+		node_free(&nodes[i]);
 }
 
 static void sizes_that_no_packet_has_are_refused(void **state)
@@ -581,6 +652,8 @@ int main(void)
 		cmocka_unit_test(a_second_setup_keeps_the_links_and_takes_new_sizes),
 		cmocka_unit_test(what_is_broken_is_made_whole_again),
 		cmocka_unit_test(hosts_that_share_the_directory_have_one_each),
+		cmocka_unit_test(those_of_hosts_that_are_gone_are_removed_and_no_others),
+		cmocka_unit_test(hosts_that_start_at_once_do_not_disturb_each_other),
 		cmocka_unit_test(sizes_that_no_packet_has_are_refused),
 		cmocka_unit_test(removal_leaves_nothing_and_may_be_repeated),
 	};

@@ -80,12 +80,18 @@ static void wait_for_end(int fd)
 		;
 }
 
-static void pour(int fd, unsigned int pause_ms, size_t chunk)
+static void pour(int fd, const char *first, unsigned int pause_ms, size_t chunk)
 {
 	char spaces[BODY_BYTES];
 
 	memset(spaces, ' ', sizeof(spaces));
 	say(fd, OK_HEAD "Transfer-Encoding: chunked\r\n\r\n");
+	if (first) {
+		char part[512];
+
+		snprintf(part, sizeof(part), "%zx\r\n%s\r\n", strlen(first), first);
+		say(fd, part);
+	}
 	while (!fake.is_over) {
 		char size[16];
 
@@ -126,10 +132,10 @@ static bool answer_request(int fd, const char *request)
 		wait_for_end(fd);
 		return false;
 	case DRIP:
-		pour(fd, 50, 1);
+		pour(fd, answer->text, 50, 1);
 		return false;
 	case FLOOD:
-		pour(fd, 0, BODY_BYTES);
+		pour(fd, answer->text, 0, BODY_BYTES);
 		return false;
 	case HANG_UP:
 		return false;
@@ -352,6 +358,35 @@ static void a_stream_of_garbage_is_asked_for_again_with_pauses(void **state)
 	}
 }
 
+static void count_missed(
+	void *arg, int64_t revision, const struct store_event *events, size_t count)
+{
+	assert_null(events);
+	assert_int_equal(count, 0);
+	assert_int_equal(revision, 5);
+	++*(int *)arg;
+}
+
+static void more_than_can_be_told_is_to_be_read(void **state)
+{
+	static const struct answer flood[] = {
+		GOOD_RANGE,
+		{NULL, FLOOD, "{\"result\":{" HEADER ",\"created\":true}}\n{"},
+	};
+	struct store *store = NULL;
+	int missed = 0;
+
+	(void)state;
+	start_fake(flood);
+	assert_int_equal(open_store(&store, NULL), 0);
+	store_watch(store, 2, count_missed, &missed);
+	for (int i = 0; i < 50 && !missed; i++)
+		serve(store, 100);
+	assert_int_equal(missed, 1);
+	store_close(store);
+	stop_fake();
+}
+
 static void an_endpoint_that_hangs_costs_one_call_a_part_of_its_time(void **state)
 {
 	static const struct answer silent[] = {{NULL, HANG, NULL}};
@@ -389,6 +424,7 @@ int main(void)
 		cmocka_unit_test(a_transaction_without_an_answer_is_not_repeated),
 		cmocka_unit_test(a_transaction_that_etcd_refused_is_no_absence),
 		cmocka_unit_test(a_stream_of_garbage_is_asked_for_again_with_pauses),
+		cmocka_unit_test(more_than_can_be_told_is_to_be_read),
 		cmocka_unit_test(an_endpoint_that_hangs_costs_one_call_a_part_of_its_time),
 	};
 

@@ -92,7 +92,7 @@ static char *export(struct store *store)
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
 
-	if (store_export(store, out, NULL, &err) < 0)
+	if (store_export(store, out, NULL, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	fclose(out);
 	return text;
@@ -253,7 +253,7 @@ static void an_output_that_is_full_is_told(void **state)
 
 	(void)state;
 	put(store, "k", "v");
-	assert_int_equal(store_export(store, full, NULL, &err), -EIO);
+	assert_int_equal(store_export(store, full, NULL, NULL, &err), -EIO);
 	assert_non_null(strstr(err.text, "No space left"));
 	store_close(store);
 }
