@@ -156,6 +156,7 @@ struct control {
 	uv_timer_t settle_timer; /* acts once on several changes of the catalog */
 	bool is_reading;	 /* all of the catalog: releases come after their apps */
 	bool must_reload;	 /* something of the catalog was missed, or could not be taken */
+	int reload_failure;	 /* said already; 0: none */
 	bool is_store_away;	 /* what was said of it last */
 	struct fabric *fabric;
 	struct host_config config;
