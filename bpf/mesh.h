@@ -17,7 +17,14 @@ struct arrival {
 	struct wherry_machine *machine; /* NULL: not here */
 	__u32 index;
 	bool is_from_edge;
+	enum wherry_verdict passed; /* why it is for another machine; COUNT: it is not */
 };
+
+static __always_inline void count_passed(const struct arrival *arrival)
+{
+	if (arrival->passed != WHERRY_VERDICT_COUNT)
+		count(arrival->passed);
+}
 
 /* Who may send to @machine: edges, and hosts that have machines of the same app. */
 static __always_inline bool may_send(
@@ -119,6 +126,7 @@ static __always_inline int pass_on_elsewhere(struct __sk_buff *skb, const struct
 	ip.check = sum_words((__u32 *)&ip, sizeof(ip) / 4);
 	if (bpf_skb_store_bytes(skb, l2_len, &ip, sizeof(ip), 0) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
+	count_passed(arrival);
 	return leave_by_mesh(mesh);
 }
 
@@ -138,12 +146,13 @@ static __always_inline int take_in(struct __sk_buff *skb, enum packet_kind kind,
 		return drop(WHERRY_REWRITE_FAILED);
 	if (rewrite_ip(skb, daddr, packet->daddr, local_addr) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
+	count_passed(arrival);
 	return hand_over(skb, machine, index, WHERRY_VIA_MESH);
 }
 
 /* Datagrams, their first fragments, and ICMP errors: what says whose it is. */
 static __always_inline int take_whole(struct __sk_buff *skb, enum packet_kind kind,
-	struct packet *packet, const struct arrival *arrival)
+	struct packet *packet, struct arrival *arrival)
 {
 	const bool is_error = kind == PACKET_ICMP_ERROR;
 	const struct conversation talk = {
@@ -175,7 +184,7 @@ static __always_inline int take_whole(struct __sk_buff *skb, enum packet_kind ki
 		target.machine = find_machine(next);
 		if (!target.machine)
 			return drop(WHERRY_MESH_NO_MACHINE);
-		count(arrival->machine ? WHERRY_PASSED_ON : WHERRY_STALE_ROUTE);
+		arrival->passed = arrival->machine ? WHERRY_PASSED_ON : WHERRY_STALE_ROUTE;
 		if (target.machine->host) {
 			if (packet->more_fragments)
 				remember_fragment(
@@ -202,7 +211,7 @@ static __always_inline int take_whole(struct __sk_buff *skb, enum packet_kind ki
 }
 
 static __always_inline int take_later(
-	struct __sk_buff *skb, struct packet *packet, const struct arrival *arrival)
+	struct __sk_buff *skb, struct packet *packet, struct arrival *arrival)
 {
 	struct wherry_fragment *fragment = find_fragment(packet);
 	struct wherry_machine *machine;
@@ -217,7 +226,7 @@ static __always_inline int take_later(
 	if (!machine)
 		return drop(WHERRY_STALE_MACHINE);
 	if (machine->host) {
-		count(arrival->machine ? WHERRY_PASSED_ON : WHERRY_STALE_ROUTE);
+		arrival->passed = arrival->machine ? WHERRY_PASSED_ON : WHERRY_STALE_ROUTE;
 		return pass_on_elsewhere(skb, packet, arrival, machine);
 	}
 	if (addr != machine->primary && addr != machine->service)
@@ -292,7 +301,7 @@ static __always_inline int to_client(struct __sk_buff *skb, enum packet_kind kin
 static __always_inline int from_mesh(struct __sk_buff *skb)
 {
 	struct packet packet = {.ifindex = load_once(skb->ifindex)};
-	struct arrival arrival = {};
+	struct arrival arrival = {.passed = WHERRY_VERDICT_COUNT};
 	enum packet_kind kind = parse_encapsulated(skb, &packet, &arrival.outside);
 
 	arrival.mesh = find_mesh();

@@ -422,8 +422,8 @@ void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);
 /* Somebody asked for it: now, and also after it has finished. */
 void machine_ask_start(struct machine *machine);
-/* Finds out whether it is on this host, and of one elsewhere what its host wrote last. */
-void machine_settle_place(struct machine *machine);
+/* A machine elsewhere is what its host wrote about it. */
+void machine_follow(struct machine *machine);
 /* The machine's host wrote @record about it. */
 void machine_heard(struct machine *machine, struct machine_state_record *record);
 /* Writes its state for the other hosts, with its history. */

@@ -260,7 +260,7 @@ static void forget_formers_of(struct control *control, const struct host *host)
 
 static void read_probes(struct control *control)
 {
-	bool is_changed = false;
+	bool is_changed = false, has_lost = false;
 
 	for (size_t i = 0; i < control->host_count; i++) {
 		struct host *host = control->hosts[i];
@@ -275,14 +275,17 @@ static void read_probes(struct control *control)
 		is_changed = true;
 		log_info("host", "name=%s state=%s", host->record->name,
 			host->probe.state == PROBE_UNREACHABLE ? "unreachable" : "reachable");
-		/* Its machines answer for no flow any more. */
-		if (host->probe.state == PROBE_UNREACHABLE)
-			forget_formers_of(control, host);
+		has_lost |= host->probe.state == PROBE_UNREACHABLE;
 	}
 	if (is_changed && control->is_ready) {
 		struct err err;
 
 		serve(control);
+		/* Last: taking machines out of service makes them former ones. */
+		for (size_t i = 0; has_lost && i < control->host_count; i++)
+			if (control->hosts[i]->record &&
+				control->hosts[i]->probe.state == PROBE_UNREACHABLE)
+				forget_formers_of(control, control->hosts[i]);
 		if (set_mesh(control, &err) < 0)
 			log_error("mesh-not-updated", "reason=\"%s\"", err.text);
 	}

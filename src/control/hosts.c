@@ -511,8 +511,13 @@ int host_join(struct control *control, struct err *err)
 	}
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < control->machine_count; i++)
-		machine_settle_place(control->machines[i]);
+	for (size_t i = 0; i < control->machine_count; i++) {
+		struct machine *machine = control->machines[i];
+
+		machine->is_local = machine->record->host == control->host_id;
+		if (!machine->is_local)
+			machine_follow(machine);
+	}
 	log_info("joined", "host=%u name=%s region=%s", control->host_id,
 		host_name(control, control->host_id), control->config.region);
 	return 0;

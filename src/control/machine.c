@@ -96,28 +96,25 @@ static enum machine_state state_of(const char *name)
 	return STATE_CREATED;
 }
 
-void machine_settle_place(struct machine *machine)
+void machine_follow(struct machine *machine)
 {
-	const struct machine_state_record *history = &machine->history;
+	const struct machine_state_record *record = &machine->history;
 
-	machine->is_local = machine->record->host == machine->control->host_id;
-	if (machine->is_local)
-		return;
-	machine->state = state_of(history->state);
-	machine->is_up = history->is_up;
+	machine->state = state_of(record->state);
+	machine->is_up = record->is_up;
 	machine->has_finished =
 		machine->state == STATE_STOPPED && machine->record->wish == WISH_STARTED;
 	free(machine->failure);
-	machine->failure = history->failure ? strdup(history->failure) : NULL;
+	machine->failure = record->failure ? strdup(record->failure) : NULL;
 }
 
 void machine_heard(struct machine *machine, struct machine_state_record *record)
 {
 	machine_state_clear(&machine->history);
 	machine->history = *record;
-	/* While this host does not know which it is, at the start, nobody's place is known. */
-	if (machine->control->host_id)
-		machine_settle_place(machine);
+	/* At the start this may be what the last daemon wrote. */
+	if (!machine->is_local)
+		machine_follow(machine);
 }
 
 static void set_state(struct machine *machine, enum machine_state state)

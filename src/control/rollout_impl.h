@@ -2,7 +2,8 @@
 /*
  * What the files of a rollout share: rollout.c runs it, rollout_plan.c decides what it is to do
  * and refuses what cannot be done, rollout_image.c finds which image is meant, rollout_machine.c
- * describes the machines it makes, rollout_words.c finds what a program said last.
+ * describes the machines it makes, rollout_commit.c is the transaction in the end, rollout_words.c
+ * finds what a program said last.
  */
 #pragma once
 
