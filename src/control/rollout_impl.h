@@ -47,6 +47,9 @@ struct rollout {
 	struct rollout_image *image; /* being looked for; or NULL */
 	uv_timer_t tick;
 	bool is_over;
+	bool is_unsure; /* whether the store did what turns everything over */
+	uint64_t unsure_ms;
+	unsigned int clashes; /* with other hosts, of the machine that is being made */
 };
 
 /*
@@ -67,14 +70,15 @@ void rollout_image_forget(struct rollout *rollout);
 int rollout_build_machine(struct rollout *rollout, const struct fresh *fresh,
 	struct machine_record **out, struct err *err);
 
-/* Whether the new machines are still there and up; the sentence says which is not. */
-int rollout_check_fresh(const struct rollout *rollout, struct err *err);
-/* Whether the app's record is written in the end. */
-bool rollout_changes_app(const struct rollout *rollout);
-/* The revision of the app's record as it is known now. */
+/*
+ * Puts the new machines into service and lets the old ones go. 0: done, with a warning in @err or
+ * none. 1: not known yet; to be called again. A negative errno: nothing changed.
+ */
+int rollout_turn_over(struct rollout *rollout, const char **code, struct err *err);
+/* Of the app's record now. */
 int64_t rollout_app_revision(const struct rollout *rollout);
-/* Turns over. -EAGAIN when another host changed the app since the rollout began. */
-int rollout_commit(struct rollout *rollout, struct err *err);
+/* The API's code for a commit that failed with @r. */
+const char *rollout_code_of(int r);
 
 /* The config that counts for the rollout's machines: the new one or the current one. */
 const struct app_config *rollout_config(const struct rollout *rollout);
