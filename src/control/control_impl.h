@@ -100,9 +100,10 @@ struct machine {
 	bool is_busy;	/* a job of it is under way */
 	bool is_served; /* known to the fabric */
 	bool is_draining;
-	bool has_finished; /* the program ended by itself, with success: until it is asked for */
-	bool must_retry;   /* could not be ended or removed: not again before the timer */
-	char *failure;	   /* why it is STATE_FAILED, a sentence */
+	bool is_network_told; /* elsewhere: that its network cannot be its own */
+	bool has_finished;    /* the program ended by itself, with success: until it is asked for */
+	bool must_retry;      /* could not be ended or removed: not again before the timer */
+	char *failure;	      /* why it is STATE_FAILED, a sentence */
 	struct health *health;			 /* on this host, started; or NULL */
 	const struct app_config *checked_config; /* what its checks are from */
 	json_t *settled;	  /* memberships of its groups in which it has no former flows */
@@ -308,6 +309,7 @@ void hosts_free(struct control *control);
  * Gives this host its id, addresses and slice of the machine pool, or finds those it has, and says
  * that it lives. Refuses in words what clashes with another host.
  */
+int host_read_identity(struct control *control, struct err *err);
 int host_join(struct control *control, struct err *err);
 /*
  * Neither packets nor the store hear of it: what is on it is lost, or at least out of reach. Never
@@ -320,6 +322,19 @@ bool host_is_alive(const struct control *control, const struct host *host);
 bool host_is_reachable(const struct control *control, unsigned int id);
 /* The name of the host, for people. */
 const char *host_name(const struct control *control, unsigned int id);
+
+/* host_claims.c */
+
+/* Whether another host may be what its record says. -EBADMSG, -EEXIST: a clash; in words. */
+int host_claims_check(
+	const struct control *control, const struct host_record *record, struct err *err);
+/* Of the machine pool, and no other host's. */
+bool host_may_have_slice(
+	const struct control *control, unsigned int id, const struct prefix *slice);
+/* Whether the machine's network is its own: of its host, and no other machine's. As above. */
+int machine_network_check(const struct machine *machine, struct err *err);
+/* The mesh address of the host with this id. */
+struct addr host_mesh_v6(unsigned int id);
 
 /* slices.c */
 
