@@ -304,6 +304,12 @@ static void probes_changed(uv_async_t *async)
 	read_probes(async->data);
 }
 
+/* A store that is slow to answer must not keep a host that died in the tables. */
+static void store_waits(void *arg)
+{
+	read_probes(arg);
+}
+
 static void wake(void *arg)
 {
 	uv_async_send(arg);
@@ -443,6 +449,7 @@ int fleet_open(struct control *control, struct err *err)
 	r = probes_start(&control->probes, wake, &control->probes_async, err);
 	if (r < 0)
 		return r;
+	store_on_wait(control->store, store_waits, control);
 	/* A record of another host that is wrong must not keep this one from starting. */
 	if (update(control, err) < 0)
 		log_error("mesh-not-updated", "reason=\"%s\"", err->text);
@@ -455,6 +462,7 @@ void fleet_close(struct control *control)
 	image_server_close(control);
 	if (!control->probes_async.data)
 		return;
+	store_on_wait(control->store, NULL, NULL);
 	probes_stop(take_ptr(control->probes));
 	uv_close((uv_handle_t *)&control->probes_async, NULL);
 	uv_close((uv_handle_t *)&control->fleet_timer, NULL);

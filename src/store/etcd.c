@@ -238,6 +238,8 @@ static void etcd_close(struct store *store)
 	etcd_exchange_clear(&s->watch.exchange);
 	etcd_exchange_clear(&s->probe.exchange);
 	etcd_exchange_clear(&s->call);
+	if (s->call_multi)
+		curl_multi_cleanup(s->call_multi);
 	etcd_loop_clear(&s->loop);
 	free(s->tls.ca_file);
 	free(s->tls.cert_file);
@@ -309,6 +311,10 @@ int store_open_etcd(struct store **out, const struct store_etcd_options *options
 	r = etcd_loop_init(&s->loop);
 	if (r == 0)
 		r = etcd_exchange_init(&s->call, &s->tls);
+	if (r == 0) {
+		s->call_multi = curl_multi_init();
+		r = s->call_multi ? 0 : -ENOMEM;
+	}
 	if (r == 0)
 		r = etcd_probe_init(s);
 	if (r == 0)

@@ -16,6 +16,8 @@
 /* Less than this is not worth trying. */
 #define ATTEMPT_MIN_MS 100
 
+#define WAIT_TICK_MS 50
+
 int etcd_parse_header(
 	const struct etcd_store *s, const char *text, size_t len, void *out, struct err *err)
 {
@@ -128,6 +130,28 @@ static long limit_attempt(struct etcd_store *s, bool may_repeat, uint64_t left_m
 	return may_repeat ? share_ms : (long)left_ms;
 }
 
+/* As curl_easy_perform(), but for who has something else to do meanwhile. */
+static CURLcode perform(struct etcd_store *s)
+{
+	CURLcode code = CURLE_FAILED_INIT;
+	int running = 1, left;
+	CURLMsg *message;
+
+	if (curl_multi_add_handle(s->call_multi, s->call.curl) != CURLM_OK)
+		return code;
+	while (curl_multi_perform(s->call_multi, &running) == CURLM_OK && running) {
+		if (curl_multi_poll(s->call_multi, NULL, 0, WAIT_TICK_MS, NULL) != CURLM_OK)
+			break;
+		if (s->base.wait_fn)
+			s->base.wait_fn(s->base.wait_arg);
+	}
+	while ((message = curl_multi_info_read(s->call_multi, &left)))
+		if (message->msg == CURLMSG_DONE)
+			code = message->data.result;
+	curl_multi_remove_handle(s->call_multi, s->call.curl);
+	return code;
+}
+
 /* One attempt; on failure, the reason in words. */
 static enum etcd_outcome attempt_call(struct etcd_store *s, const char *path, long limit_ms,
 	etcd_parse_fn *parse, void *out, struct etcd_failure *failure)
@@ -137,7 +161,7 @@ static enum etcd_outcome attempt_call(struct etcd_store *s, const char *path, lo
 	struct err wrong = {};
 
 	etcd_exchange_set(x, s->url.is_tls, s->url.endpoints[s->endpoint], path, limit_ms);
-	outcome = etcd_exchange_outcome(x, curl_easy_perform(x->curl), failure);
+	outcome = etcd_exchange_outcome(x, perform(s), failure);
 	if (outcome == ETCD_ANSWERED && parse(s, x->answer.data, x->answer.len, out, &wrong) < 0) {
 		snprintf(failure->message, sizeof(failure->message), "%.255s", wrong.text);
 		return ETCD_UNKNOWN;

@@ -67,6 +67,7 @@ struct etcd_store {
 	struct etcd_header seen; /* the latest that etcd was at */
 	bool has_missed;	 /* the watcher is to be told that it has */
 	struct etcd_exchange call;
+	CURLM *call_multi; /* of that alone */
 	struct etcd_loop loop;
 	struct etcd_probe probe;
 	struct etcd_watch watch;

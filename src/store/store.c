@@ -82,6 +82,12 @@ int store_txn(struct store *store, const struct store_compare *compares, size_t 
 		store, compares, compare_count, ops, op_count, revision ? revision : &ignored, err);
 }
 
+void store_on_wait(struct store *store, store_wait_fn *fn, void *arg)
+{
+	store->wait_fn = fn;
+	store->wait_arg = arg;
+}
+
 void store_watch(struct store *store, int64_t revision, store_watch_fn *fn, void *arg)
 {
 	store->watch_fn = fn;

@@ -112,6 +112,13 @@ int store_is_away(struct store *store, struct err *err);
 int store_keep_alive(struct store *store, const char *key, const char *value, unsigned int ttl_s,
 	struct err *err);
 
+/*
+ * Called some times a second from within the calls below while they wait for an answer: for what
+ * cannot wait as long. It must not use the store. NULL: nothing.
+ */
+typedef void store_wait_fn(void *arg);
+void store_on_wait(struct store *store, store_wait_fn *fn, void *arg);
+
 void store_close(struct store *store);
 DEFINE_CLEANUP(struct store *, store_close)
 

@@ -27,6 +27,8 @@ struct store {
 	const struct store_ops *ops;
 	store_watch_fn *watch_fn;
 	void *watch_arg;
+	store_wait_fn *wait_fn; /* or NULL */
+	void *wait_arg;
 };
 
 void store_tell(
