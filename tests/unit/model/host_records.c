@@ -242,7 +242,7 @@ static void a_fleet_has_two_ipv4_pools(void **state)
 	static const char *const values[] = {
 		"{\"machine_pool\": \"172.16.0.0/12\"}",
 		"{\"machine_pool\": \"172.16.0.0/12\", \"mesh_pool\": 7}",
-		"{\"machine_pool\": \"172.16.0.0/12\", \"mesh_pool\": \"10.64.0.0\"}",
+		"{\"machine_pool\": \"172.16.0.0/12\", \"mesh_pool\": \"10.64.0.0/33\"}",
 		"{\"machine_pool\": \"fdaa::/16\", \"mesh_pool\": \"10.64.0.0/16\"}",
 		"{\"machine_pool\": \"172.16.0.0/12\", \"mesh_pool\": \"fdaa::/16\"}",
 	};
