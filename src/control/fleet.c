@@ -162,6 +162,7 @@ static int set_hosts(struct control *control, struct err *err)
 				.mesh_addr = record->mesh_v4,
 				.is_edge = record->is_edge,
 				.is_worker = record->is_worker,
+				.is_near = strcmp(record->region, control->config.region) == 0,
 			};
 	}
 	return fabric_set_hosts(control->fabric, hosts, count, err);

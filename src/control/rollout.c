@@ -449,27 +449,13 @@ static int take_ips(struct rollout *rollout, struct err *err)
 	return 0;
 }
 
-static void warn_of_tcp(const struct rollout *rollout)
-{
-	for (size_t s = 0; rollout->config && s < rollout->config->service_count; s++) {
-		const struct service *service = &rollout->config->services[s];
-
-		if (service->protocol == PROTOCOL_TCP && service->port_count)
-			api_stream_warning(rollout->stream,
-				"the TCP service on port %u is not "
-				"served yet: this version forwards UDP",
-				service->ports[0].range.first);
-	}
-}
-
 static void bring_up(struct rollout *rollout, const char *failure)
 {
-	if (failure) {
-		fail(rollout, "failed", failure);
-		return;
-	}
 	rollout->phase = PHASE_UP;
-	make_next(rollout);
+	if (failure)
+		fail(rollout, "failed", failure);
+	else
+		make_next(rollout);
 }
 
 int rollout_begin(struct control *control, struct rollout_request *request, struct api_request *req,
@@ -502,7 +488,7 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 	rollout->tick.data = rollout;
 	rollout->next = control->rollouts;
 	control->rollouts = rollout;
-	warn_of_tcp(rollout);
+	rollout_warn_of_tcp(rollout);
 	r = take_ips(rollout, err);
 	if (r < 0) {
 		fail(rollout, rollout_code_of(r), err->text);
@@ -510,10 +496,7 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 	}
 	rollout->app_revision = rollout_app_revision(rollout);
 	uv_timer_start(&rollout->tick, tick, TICK_MS, TICK_MS);
-	if (!rollout_image_is_needed(rollout))
-		bring_up(rollout, NULL);
-	else if (rollout_image_find(rollout, bring_up, err) < 0)
-		fail(rollout, "failed", err->text);
+	rollout_image_find(rollout, bring_up);
 	return 0;
 }
 

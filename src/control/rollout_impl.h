@@ -58,14 +58,12 @@ struct rollout {
 int rollout_plan(struct rollout *rollout, struct rollout_request *request, const char **code,
 	struct err *err);
 
-/* Whether the new release's image is one of this host alone, to be known elsewhere by its ID. */
-bool rollout_image_is_needed(const struct rollout *rollout);
 /*
- * Finds the ID and calls @fn in the loop, with the sentence when there is none; never after
- * rollout_image_forget().
+ * Finds the ID of the new release's image, where other hosts are to know it, and calls @fn: with
+ * the sentence when there is no such image; never after rollout_image_forget().
  */
 typedef void rollout_image_fn(struct rollout *rollout, const char *failure);
-int rollout_image_find(struct rollout *rollout, rollout_image_fn *fn, struct err *err);
+void rollout_image_find(struct rollout *rollout, rollout_image_fn *fn);
 void rollout_image_forget(struct rollout *rollout);
 
 /* The record of the next machine to make; the caller owns it. */
@@ -87,3 +85,6 @@ const struct app_config *rollout_config(const struct rollout *rollout);
 
 /* Adds what the program said last to the sentence. */
 void rollout_add_last_words(const struct machine *machine, struct err *err);
+
+/* Says what of the release is not served by this version. */
+void rollout_warn_of_tcp(const struct rollout *rollout);
