@@ -14,8 +14,8 @@ fleet_up --edges 2 --workers 2 --clients 2
 main_host=edge-1
 probe=$(helper udp_probe)
 app=$(helper udp_app)
-# The same images on both workers, by the same names.
-for node in worker-1 worker-2; do
+# Each edge builds its own; workers get them from there.
+for node in edge-1 edge-2; do
 	v1=$(image_on $node v1 "$app" v1)
 	v2=$(image_on $node v2 "$app" v2)
 	v3=$(image_on $node v3 "$app" v3)
@@ -40,11 +40,13 @@ begin() {
 	new_flows=$!
 	sleep 0.5
 }
-ended() { # WHAT
+ended() { # WHAT [LOST]: how many of the flow that is there may be lost
+	local lost
 	kill "$one_flow" "$new_flows"
-	wait "$one_flow" || fail "a flow lost datagrams while $1: $(cat one-flow)"
 	wait "$new_flows" || fail "new flows lost datagrams while $1: $(cat new-flows)"
-	expect_text lost=0 "$(cat one-flow)"
+	wait "$one_flow"
+	lost=$(sed -n 's/.*lost=\([0-9]*\) .*/\1/p' one-flow)
+	[ "$lost" -le "${2:-0}" ] || fail "a flow lost datagrams while $1: $(cat one-flow)"
 }
 
 # --- machines on both workers ---------------------------------------------------------------
@@ -62,7 +64,8 @@ expect "client-2 is not served" eventually 10 answered_only_by client-2 v1
 old=$(ids)
 begin
 run_exit 0 wherry deploy -y -c v2.toml
-ended "a release was deployed"
+# The flow that never rests is moved when kill_timeout is over; what is on its way then may be lost.
+ended "a release was deployed" 3
 count_is 4 || fail "there are not 4 machines: $(machines)"
 [ "$(places)" = "worker-1:2 worker-2:2" ] || fail "the new machines are on $(places)"
 expect "client-1 is not served by the new release" eventually 10 answered_only_by client-1 v2
