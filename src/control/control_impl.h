@@ -105,9 +105,9 @@ struct machine {
 	char *failure;	   /* why it is STATE_FAILED, a sentence */
 	struct health *health;			 /* on this host, started; or NULL */
 	const struct app_config *checked_config; /* what its checks are from */
-	json_t *settled;	  /* memberships of its groups in which it has no former flows */
-	uint64_t former_since_ms; /* see formers.c */
-	uint64_t up_ms;		  /* since when it is looked at whether it is up */
+	json_t *settled; /* memberships of its groups in which it has no former flows */
+	uint64_t former_since_ms, settled_since_ms; /* see formers.c */
+	uint64_t up_ms;			 /* since when it is looked at whether it is up */
 	struct machine_sockets *sockets; /* for that */
 	uv_timer_t up_timer;
 	int pidfd;
