@@ -196,10 +196,37 @@ start_fleet() { # subject underlay public-pool
 	aim_at_public "$s" "$public"
 }
 
+# One edge; the hosts that the catalog tells of are addresses that answer pings.
+set_up_catalog() {
+	local id
+	make_ns edge
+	make_ns peers
+	ip link add under0 netns "$prefix-edge" type veth peer name under0 netns "$prefix-peers"
+	ip link add up0 netns "$prefix-edge" type veth peer name up0 netns "$prefix-peers"
+	ip -n "$prefix-edge" addr add 192.0.2.1/24 dev under0
+	ip -n "$prefix-edge" addr add 198.51.100.1/29 dev up0
+	for id in $(seq 2 50); do ip -n "$prefix-peers" addr add "192.0.2.$id/24" dev under0; done
+	for id in edge peers; do
+		ip -n "$prefix-$id" link set under0 up
+		ip -n "$prefix-$id" link set up0 up
+	done
+	start_etcd edge 127.0.0.1
+	cat >"$tmp/catalog.edge.toml" <<-END
+		host_name = "edge"
+		region = "r0"
+		roles = ["edge"]
+		store = "etcd://127.0.0.1:2379"
+		underlay = "plain"
+		underlay_interface = "under0"
+		public_interface = "up0"
+		public_pools = ["203.0.0.0/16"]
+	END
+}
+
 # Pinned programs and maps.
 end_fleet() {
 	local s
-	for s in wherry wherry-wg; do
+	for s in wherry wherry-wg catalog; do
 		rm -rf "$(fleet_bpf_dir $s edge)" "$(fleet_bpf_dir $s worker)"
 	done
 }

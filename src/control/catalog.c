@@ -51,7 +51,7 @@ void change_put_app(struct change *change, const struct app_record *record)
 	change_put(change, format_key("apps/%s", record->name), app_record_to_json(record));
 }
 
-static char *ip_key(const struct ip_record *record)
+char *catalog_ip_key(const struct ip_record *record)
 {
 	char text[ADDR_TEXT_LEN];
 
@@ -62,12 +62,12 @@ static char *ip_key(const struct ip_record *record)
 
 void change_put_ip(struct change *change, const struct ip_record *record)
 {
-	change_put(change, ip_key(record), ip_record_to_json(record));
+	change_put(change, catalog_ip_key(record), ip_record_to_json(record));
 }
 
 void change_delete_ip(struct change *change, const struct ip_record *record)
 {
-	change_add(change, STORE_DELETE, ip_key(record), NULL);
+	change_add(change, STORE_DELETE, catalog_ip_key(record), NULL);
 }
 
 void change_put_release(struct change *change, const struct release_record *record)
@@ -113,6 +113,26 @@ static char *slice_key(const struct prefix *slice)
 	char text[ADDR_TEXT_LEN];
 
 	return format_key("slices/%s", addr_format(&slice->addr, text));
+}
+
+bool catalog_has_slice(const struct control *control, const struct prefix *slice)
+{
+	_free_ char *key = slice_key(slice);
+
+	return !key || mirror_get(control->mirror, key) != 0;
+}
+
+bool catalog_has_host(const struct control *control, unsigned int id)
+{
+	_free_ char *key = format_key("hosts/%05u", id);
+
+	return !key || mirror_get(control->mirror, key) != 0;
+}
+
+void change_put_alive(struct change *change, unsigned int id, const struct host_alive *alive)
+{
+	change_put(change, format_key("host-alive/%05u", id), host_alive_to_json(alive));
+	change_put(change, format_key("joins"), json_integer(id));
 }
 
 void change_put_host(struct change *change, const struct host_record *record)
@@ -185,6 +205,22 @@ static void mirror_change(struct control *control, const struct change *change, 
 	}
 }
 
+/* Nothing is written over what this version could not read. */
+static int check_read(const struct control *control, const struct change *change, struct err *err)
+{
+	for (size_t i = 0; i < change->count; i++) {
+		const struct store_op *op = &change->ops[i];
+
+		if (op->type == STORE_PUT && !mirror_is_read(control->mirror, op->key) &&
+			!catalog_is_report(op->key))
+			return err_set(err, -EBADMSG,
+				"the catalog holds \"%s\" in a form that this version cannot read, "
+				"and is not changed there; the log of wherryd says why",
+				op->key);
+	}
+	return 0;
+}
+
 static int commit(struct control *control, const struct change *change, struct err *err)
 {
 	size_t count;
@@ -194,6 +230,9 @@ static int commit(struct control *control, const struct change *change, struct e
 
 	if (!compares)
 		return err_errno(err, -ENOMEM, "cannot write to the catalog");
+	r = check_read(control, change, err);
+	if (r < 0)
+		return r;
 	r = store_txn(control->store, compares, count, change->ops, change->count, &revision, err);
 	if (r == 1)
 		return err_set(err, -EAGAIN,

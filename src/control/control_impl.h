@@ -5,7 +5,9 @@
  *
  *   catalog.c    the catalog in memory, and changes to it
  *   sync.c       from the store into memory, at the start and at every change by another host
+ *   apply.c      one key of the store into memory
  *   hosts.c      the hosts of the fleet; this one's joining
+ *   slices.c     whose part of the machine pool is whose
  *   fleet.c      the mesh, the round trips, who is reachable
  *   placement.c  on which host a new machine is made
  *   addresses.c  which address is whose
@@ -17,6 +19,7 @@
  *   public.c     the public interface, and the host's network around it
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
+ *   held.c       machines that such a one left behind
  *   views.c      the documents of the API
  *   drains.c     machines away from hosts that are to be left, or are lost
  *   routes.c     the API's calls
@@ -87,9 +90,10 @@ struct machine {
 	struct machine_record *record;
 	struct machine_state_record history;
 	enum machine_state state;
-	bool is_local;	 /* on this host; else its state is what its host wrote */
-	bool needs_step; /* its record came anew from the store */
-	bool is_up;	 /* on this host: see struct machine_state_record */
+	bool is_local;	     /* on this host; else its state is what its host wrote */
+	bool needs_step;     /* its record came anew from the store */
+	bool is_unpublished; /* on this host: the catalog does not have its state as it is */
+	bool is_up;	     /* on this host: see struct machine_state_record */
 	struct machine_net net;
 	bool has_net;
 	struct machine_run run;
@@ -150,6 +154,10 @@ struct control {
 	int64_t revision; /* of the store, that memory is at */
 	uv_poll_t store_poll;
 	uv_timer_t settle_timer; /* acts once on several changes of the catalog */
+	bool is_reading;	 /* all of the catalog: releases come after their apps */
+	bool must_reload;	 /* something of the catalog was missed, or could not be taken */
+	int reload_failure;	 /* said already; 0: none */
+	bool is_store_away;	 /* what was said of it last */
 	struct fabric *fabric;
 	struct host_config config;
 	struct host_public public; /* name "": none was found */
@@ -224,6 +232,8 @@ void change_claim_network(struct change *change, const struct machine_record *re
 void change_delete_machine(struct change *change, const struct machine_record *record);
 void change_put_host(struct change *change, const struct host_record *record);
 void change_delete_host(struct change *change, const struct host_record *record);
+/* A host joins, or starts again: one of those who do so at the same moment. */
+void change_put_alive(struct change *change, unsigned int id, const struct host_alive *alive);
 void change_put_settled(struct change *change, const char *id, json_t *settled);
 void change_put_fleet(struct change *change, const struct fleet_record *record);
 void change_put_state(struct change *change, const struct machine *machine);
@@ -255,6 +265,27 @@ struct machine **index_machines(const struct control *control, const char *app, 
 struct ip_record **index_ips(const struct control *control, const char *app, size_t *count);
 void index_free(struct control *control);
 
+/* Whether the store has the key, be it readable or not. */
+bool catalog_has_slice(const struct control *control, const struct prefix *slice);
+bool catalog_has_host(const struct control *control, unsigned int id);
+/* The caller frees. */
+char *catalog_ip_key(const struct ip_record *record);
+
+/* apply.c */
+
+/* The place of the key's kind in the order in which they are read, from 0; -1: it is none of ours.
+ */
+int catalog_rank(const char *key);
+/* What keys of that place start with; NULL after the last. */
+const char *catalog_prefix(int rank);
+/* What one host says of what it sees, and writes anew whatever stands there. */
+bool catalog_is_report(const char *key);
+/* @value was written by @revision. One that cannot be read is told and marked in the mirror. */
+void catalog_apply(struct control *control, const char *key, const char *value, size_t value_len,
+	int64_t revision);
+/* The key is gone. */
+void catalog_forget(struct control *control, const char *key);
+
 /* sync.c */
 
 /* Reads the catalog into memory. */
@@ -278,8 +309,6 @@ void hosts_free(struct control *control);
  * that it lives. Refuses in words what clashes with another host.
  */
 int host_join(struct control *control, struct err *err);
-/* One more slice of the machine pool. -ENOSPC: there is none. */
-int host_take_slice(struct control *control, struct host *host, struct err *err);
 /*
  * Neither packets nor the store hear of it: what is on it is lost, or at least out of reach. Never
  * this host itself, and none while it is not known.
@@ -291,6 +320,15 @@ bool host_is_alive(const struct control *control, const struct host *host);
 bool host_is_reachable(const struct control *control, unsigned int id);
 /* The name of the host, for people. */
 const char *host_name(const struct control *control, unsigned int id);
+
+/* slices.c */
+
+/* One more slice of the machine pool into the record. -ENOSPC: there is none. */
+int slices_add(const struct control *control, struct host_record *record, struct err *err);
+/* The same in the catalog too. */
+int host_take_slice(struct control *control, struct host *host, struct err *err);
+/* Catalogs from before there were slices: those in which this host's machines are. -ENOMEM. */
+int slices_adopt(struct control *control, struct host_record *record);
 
 /* fleet.c */
 
@@ -305,6 +343,13 @@ void fleet_update(struct control *control);
 uint32_t fleet_region_rtt_us(const struct control *control, const char *region);
 /* The largest packet that a machine of this host sends. */
 unsigned int fleet_machine_mtu(const struct control *control);
+
+/* held.c */
+
+/* A machine of the app that a rollout of another host has not decided about; or NULL. */
+const struct machine *held_elsewhere(const struct control *control, const char *app);
+/* Lets go of machines whose rollout is no more; called now and then. */
+void held_let_go(struct control *control);
 
 /* checks.c */
 
@@ -375,8 +420,10 @@ void machine_event(
 /* Its interface is gone: the namespace vanished or somebody deleted the link. */
 void machine_net_gone(struct machine *machine);
 const char *machine_state_name(const struct machine *machine);
-/* Finds out whether it is on this host, and of one elsewhere what its host wrote last. */
-void machine_settle_place(struct machine *machine);
+/* Somebody asked for it: now, and also after it has finished. */
+void machine_ask_start(struct machine *machine);
+/* A machine elsewhere is what its host wrote about it. */
+void machine_follow(struct machine *machine);
 /* The machine's host wrote @record about it. */
 void machine_heard(struct machine *machine, struct machine_state_record *record);
 /* Writes its state for the other hosts, with its history. */
@@ -499,7 +546,7 @@ void rollout_request_clear(struct rollout_request *request);
 /* A machine changed its state or is gone. */
 void rollouts_machine_changed(struct control *control);
 void rollouts_free(struct control *control);
-bool rollout_is_active(const struct control *control, const struct app *app);
+bool rollout_is_active(const struct control *control, const char *app);
 /* Whether any ROLLOUT_MOVE is under way. */
 bool rollout_is_moving(const struct control *control);
 

@@ -162,6 +162,7 @@ static int set_hosts(struct control *control, struct err *err)
 				.mesh_addr = record->mesh_v4,
 				.is_edge = record->is_edge,
 				.is_worker = record->is_worker,
+				.is_near = strcmp(record->region, control->config.region) == 0,
 			};
 	}
 	return fabric_set_hosts(control->fabric, hosts, count, err);
@@ -260,7 +261,7 @@ static void forget_formers_of(struct control *control, const struct host *host)
 
 static void read_probes(struct control *control)
 {
-	bool is_changed = false;
+	bool is_changed = false, has_lost = false;
 
 	for (size_t i = 0; i < control->host_count; i++) {
 		struct host *host = control->hosts[i];
@@ -275,14 +276,17 @@ static void read_probes(struct control *control)
 		is_changed = true;
 		log_info("host", "name=%s state=%s", host->record->name,
 			host->probe.state == PROBE_UNREACHABLE ? "unreachable" : "reachable");
-		/* Its machines answer for no flow any more. */
-		if (host->probe.state == PROBE_UNREACHABLE)
-			forget_formers_of(control, host);
+		has_lost |= host->probe.state == PROBE_UNREACHABLE;
 	}
 	if (is_changed && control->is_ready) {
 		struct err err;
 
 		serve(control);
+		/* Last: taking machines out of service makes them former ones. */
+		for (size_t i = 0; has_lost && i < control->host_count; i++)
+			if (control->hosts[i]->record &&
+				control->hosts[i]->probe.state == PROBE_UNREACHABLE)
+				forget_formers_of(control, control->hosts[i]);
 		if (set_mesh(control, &err) < 0)
 			log_error("mesh-not-updated", "reason=\"%s\"", err.text);
 	}
@@ -365,6 +369,8 @@ static void tick(uv_timer_t *timer)
 	formers_tick(control);
 	serve_forget_late(control);
 	drains_tick(control);
+	if (control->is_ready && !control->is_store_away)
+		held_let_go(control);
 	fabric_stale_take(control->fabric, log_stale, control, NULL);
 	if (now_ms - control->published_ms >= PUBLISH_MS) {
 		control->published_ms = now_ms;

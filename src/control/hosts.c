@@ -14,11 +14,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define ALIVE_TTL_S    10
-#define JOIN_TRIES     20
-#define SLICE_BITS     20 /* 4,096 addresses, 511 machines */
-#define MACHINE_BITS   29
-#define SLICES_IN_POOL 8 /* at least 2^8 of them, where the pool is small */
+#define ALIVE_TTL_S   10
+#define JOIN_TRIES    200 /* as many hosts may start at the same moment */
+#define JOIN_PAUSE_MS 50
 
 static size_t position(const struct control *control, unsigned int id)
 {
@@ -169,117 +167,12 @@ static int join_fleet(struct control *control, struct err *err)
 	return 0;
 }
 
-/* Slices */
-
-static unsigned int slice_bits(const struct prefix *pool)
-{
-	unsigned int bits = pool->len_bits + SLICES_IN_POOL;
-
-	if (bits < SLICE_BITS)
-		bits = SLICE_BITS;
-	return bits > MACHINE_BITS ? MACHINE_BITS : bits;
-}
-
-static bool overlaps_any(const struct control *control, const struct prefix *slice)
-{
-	for (size_t i = 0; i < control->host_count; i++) {
-		const struct host_record *record = control->hosts[i]->record;
-
-		for (size_t s = 0; record && s < record->slice_count; s++)
-			if (prefix_contains(&record->slices[s], &slice->addr) ||
-				prefix_contains(slice, &record->slices[s].addr))
-				return true;
-	}
-	return false;
-}
-
-static int add_slice(struct host_record *record, const struct prefix *slice)
-{
-	struct prefix *slices =
-		realloc(record->slices, (record->slice_count + 1) * sizeof(*slices));
-
-	if (!slices)
-		return -ENOMEM;
-	record->slices = slices;
-	slices[record->slice_count++] = *slice;
-	return 0;
-}
-
-static int find_slice(const struct control *control, const struct prefix *pool, struct prefix *out)
-{
-	const unsigned int bits = slice_bits(pool);
-	const uint64_t count = 1ULL << (bits - pool->len_bits);
-
-	for (uint64_t i = 0; i < count; i++) {
-		struct prefix slice = {
-			.addr = addr_add(&pool->addr, i << (32 - bits)),
-			.len_bits = (uint8_t)bits,
-		};
-
-		if (!overlaps_any(control, &slice)) {
-			*out = slice;
-			return 0;
-		}
-	}
-	return -ENOSPC;
-}
-
-static int no_slice(const struct control *control, struct err *err)
-{
-	char text[PREFIX_TEXT_LEN];
-
-	return err_set(err, -ENOSPC,
-		"every part of the machine pool %s belongs to a host; remove hosts that are gone "
-		"(wherry hosts remove), or enlarge machine_pool on all hosts",
-		prefix_format(&control->config.machine_pool, text));
-}
-
-int host_take_slice(struct control *control, struct host *host, struct err *err)
-{
-	struct change change = {};
-	struct prefix slice;
-	int r = find_slice(control, &control->config.machine_pool, &slice);
-
-	if (r < 0)
-		return no_slice(control, err);
-	if (add_slice(host->record, &slice) < 0)
-		return err_errno(err, -ENOMEM, "cannot take a slice of the machine pool");
-	change_put_host(&change, host->record);
-	r = change_commit(control, &change, err);
-	if (r < 0)
-		host->record->slice_count--;
-	else
-		fleet_update(control);
-	return r;
-}
-
-/* Catalogs from before there were slices: those in which this host's machines are. */
-static int adopt_networks(struct control *control, struct host_record *record)
-{
-	const unsigned int bits = slice_bits(&control->config.machine_pool);
-
-	for (size_t i = 0; i < control->machine_count; i++) {
-		const struct machine *machine = control->machines[i];
-		struct prefix slice = {
-			.addr = machine->record->network.addr,
-			.len_bits = (uint8_t)bits,
-		};
-		bool is_covered = false;
-
-		if (machine->record->host != record->id ||
-			machine->record->network.addr.family != AF_INET)
-			continue;
-		for (size_t s = 0; s < record->slice_count && !is_covered; s++)
-			is_covered = prefix_contains(&record->slices[s], &slice.addr);
-		for (unsigned int bit = bits; bit < 32; bit++)
-			slice.addr.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
-		if (!is_covered && add_slice(record, &slice) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 /* Joining */
+
+struct unread {
+	const struct mirror *mirror;
+	char key[STORE_KEY_MAX_BYTES];
+};
 
 static struct host *find_own(const struct control *control)
 {
@@ -295,7 +188,8 @@ static unsigned int free_id(const struct control *control)
 	for (unsigned int id = 1; id <= HOST_ID_MAX; id++) {
 		const struct host *host = host_find(control, id);
 
-		if (!host || (!host->record && !host->alive.endpoint))
+		if ((!host || (!host->record && !host->alive.endpoint)) &&
+			!catalog_has_host(control, id))
 			return id;
 	}
 	return 0;
@@ -450,37 +344,55 @@ static int check_twin(
 		control->state_dir, ALIVE_TTL_S);
 }
 
-static int keep_alive(struct control *control, const struct host_record *record, struct err *err)
+static int make_alive(struct control *control, const struct host_record *record,
+	struct host_alive *out, struct err *err)
 {
-	char key[64], endpoint[64], *value;
-	struct host_alive alive = {.endpoint = endpoint, .version = (char *)WHERRY_VERSION};
-	struct host *host = host_find(control, record->id);
-	json_t *json;
-	int r;
+	char endpoint[64];
 
 	format_endpoint(record, endpoint);
-	strcpy(alive.identity, control->identity);
-	memcpy(alive.started_at, control->started_at, sizeof(alive.started_at));
-	json = host_alive_to_json(&alive);
-	value = json_dumps(json, JSON_COMPACT);
-	snprintf(key, sizeof(key), "host-alive/%05u", record->id);
+	*out = (struct host_alive){
+		.endpoint = strdup(endpoint),
+		.version = strdup(WHERRY_VERSION),
+	};
+	strcpy(out->identity, control->identity);
+	memcpy(out->started_at, control->started_at, sizeof(out->started_at));
+	return out->endpoint && out->version ? 0 : err_errno(err, -ENOMEM, "cannot join the fleet");
+}
+
+static int keep_alive(struct control *control, const struct host *host, struct err *err)
+{
+	json_t *json = host_alive_to_json(&host->alive);
+	char key[64], *value = json_dumps(json, JSON_COMPACT);
+	int r;
+
+	snprintf(key, sizeof(key), "host-alive/%05u", host->id);
 	r = value ? store_keep_alive(control->store, key, value, ALIVE_TTL_S, err)
 		  : err_errno(err, -ENOMEM, "cannot join the fleet");
-	host_alive_clear(&host->alive);
-	if (r == 0)
-		r = host_alive_from_json(json, &host->alive, err);
 	json_decref(json);
 	free(value);
 	return r;
 }
 
-/* @host is this host's entry, of an id that nobody has or that is ours. */
-static int take_place(struct control *control, struct host *host, struct err *err)
+/*
+ * The sign of life is part of it: of two daemons with one identity the second finds it changed. So
+ * does each of two hosts that take one name: all who join write one key.
+ */
+static int commit_place(struct control *control, const struct host_record *record,
+	const struct host_alive *alive, bool is_changed, struct err *err)
+{
+	struct change change = {};
+
+	if (is_changed)
+		change_put_host(&change, record);
+	change_put_alive(&change, record->id, alive);
+	return change_commit(control, &change, err);
+}
+
+/* What this host's record is to be: as it is, and as it describes itself now. */
+static int plan_record(struct control *control, const struct host *host, const json_t *before,
+	struct host_record **out, struct err *err)
 {
 	_cleanup_(host_record_freep) struct host_record *record = NULL;
-	json_t *before = host->record ? host_record_to_json(host->record) : NULL, *after;
-	struct change change = {};
-	struct prefix slice;
 	int r = 0;
 
 	if (before)
@@ -488,40 +400,75 @@ static int take_place(struct control *control, struct host *host, struct err *er
 	else
 		record = calloc(1, sizeof(*record));
 	if (!record)
-		r = err_errno(err, r < 0 ? r : -ENOMEM, "cannot join the fleet");
-	if (r == 0 && !before) {
+		return r < 0 ? r : err_errno(err, -ENOMEM, "cannot join the fleet");
+	if (!before) {
 		record->id = host->id;
 		clock_stamp(record->joined_at);
 	}
-	if (r == 0)
-		r = describe(control, record, err);
-	if (r == 0)
-		r = check_clashes(control, record, err);
+	r = describe(control, record, err);
+	/* First: a copy clashes with itself in every way. */
 	if (r == 0)
 		r = check_twin(control, record, err);
-	if (r == 0 && adopt_networks(control, record) < 0)
+	if (r == 0)
+		r = check_clashes(control, record, err);
+	if (r == 0 && slices_adopt(control, record) < 0)
 		r = err_errno(err, -ENOMEM, "cannot join the fleet");
-	if (r == 0 && !record->slice_count) {
-		r = find_slice(control, &control->config.machine_pool, &slice);
-		r = r < 0 ? no_slice(control, err) : add_slice(record, &slice);
-	}
-	if (r < 0) {
-		json_decref(before);
-		return r;
-	}
-	after = host_record_to_json(record);
-	if (!json_equal(before, after)) {
-		change_put_host(&change, record);
-		r = change_commit(control, &change, err);
+	if (r == 0 && !record->slice_count)
+		r = slices_add(control, record, err);
+	if (r == 0)
+		*out = take_ptr(record);
+	return r;
+}
+
+/* @host is this host's entry, of an id that nobody has or that is ours. */
+static int take_place(struct control *control, struct host *host, struct err *err)
+{
+	_cleanup_(host_record_freep) struct host_record *record = NULL;
+	json_t *before = host->record ? host_record_to_json(host->record) : NULL, *after = NULL;
+	struct host_alive alive = {};
+	int r = plan_record(control, host, before, &record, err);
+
+	if (r == 0)
+		r = make_alive(control, record, &alive, err);
+	if (r == 0) {
+		after = host_record_to_json(record);
+		r = commit_place(control, record, &alive, !json_equal(before, after), err);
 	}
 	json_decref(before);
 	json_decref(after);
-	if (r < 0)
+	if (r < 0) {
+		host_alive_clear(&alive);
 		return r;
+	}
 	host_record_free(host->record);
 	host->record = take_ptr(record);
+	host_alive_clear(&host->alive);
+	host->alive = alive;
 	control->host_id = host->id;
-	return keep_alive(control, host->record, err);
+	return keep_alive(control, host, err);
+}
+
+/* Who cannot read which hosts there are may be one of them. */
+static void note_unread(void *arg, const char *key, int64_t revision)
+{
+	struct unread *unread = arg;
+
+	(void)revision;
+	if (!unread->key[0] && !mirror_is_read(unread->mirror, key))
+		snprintf(unread->key, sizeof(unread->key), "%s", key);
+}
+
+static int check_hosts_read(const struct control *control, struct err *err)
+{
+	struct unread unread = {.mirror = control->mirror};
+
+	mirror_each(control->mirror, "hosts/", note_unread, &unread);
+	if (!unread.key[0])
+		return 0;
+	return err_set(err, -EBADMSG,
+		"the catalog holds \"%s\" in a form that this version cannot read, and it may be "
+		"this host; start the version that wrote it, or repair it",
+		unread.key);
 }
 
 static int try_to_join(struct control *control, struct err *err)
@@ -529,12 +476,23 @@ static int try_to_join(struct control *control, struct err *err)
 	struct host *host = find_own(control);
 	int r = join_fleet(control, err);
 
+	if (r == 0 && !host)
+		r = check_hosts_read(control, err);
 	if (r < 0)
 		return r;
 	if (!host)
 		host = host_add(control, free_id(control));
 	return host ? take_place(control, host, err)
 		    : err_set(err, -ENOSPC, "the fleet has no id for another host");
+}
+
+/* Not all at the same moment again. */
+static void pause_a_little(void)
+{
+	uint8_t random = 0;
+
+	if (getrandom(&random, sizeof(random), 0) == sizeof(random))
+		usleep(random % JOIN_PAUSE_MS * 1000u);
 }
 
 int host_join(struct control *control, struct err *err)
@@ -546,14 +504,20 @@ int host_join(struct control *control, struct err *err)
 	/* Others may join at the same moment: who comes second reads again and takes the next. */
 	r = try_to_join(control, err);
 	for (int i = 0; r == -EAGAIN && i < JOIN_TRIES; i++) {
+		pause_a_little();
 		r = catalog_reload(control, err);
 		if (r == 0)
 			r = try_to_join(control, err);
 	}
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < control->machine_count; i++)
-		machine_settle_place(control->machines[i]);
+	for (size_t i = 0; i < control->machine_count; i++) {
+		struct machine *machine = control->machines[i];
+
+		machine->is_local = machine->record->host == control->host_id;
+		if (!machine->is_local)
+			machine_follow(machine);
+	}
 	log_info("joined", "host=%u name=%s region=%s", control->host_id,
 		host_name(control, control->host_id), control->config.region);
 	return 0;

@@ -70,8 +70,9 @@ void machine_publish(struct machine *machine)
 	history->failure = machine->failure ? strdup(machine->failure) : NULL;
 	change_put_state(&change, machine);
 	/* History only: a store that is away must not stop a machine. */
-	if (change_commit(machine->control, &change, &err) < 0)
-		log_warn("machine-history-lost", "machine=%s reason=\"%s\"", machine->record->id,
+	machine->is_unpublished = change_commit(machine->control, &change, &err) < 0;
+	if (machine->is_unpublished)
+		log_warn("machine-history-late", "machine=%s reason=\"%s\"", machine->record->id,
 			err.text);
 }
 
@@ -95,28 +96,25 @@ static enum machine_state state_of(const char *name)
 	return STATE_CREATED;
 }
 
-void machine_settle_place(struct machine *machine)
+void machine_follow(struct machine *machine)
 {
-	const struct machine_state_record *history = &machine->history;
+	const struct machine_state_record *record = &machine->history;
 
-	machine->is_local = machine->record->host == machine->control->host_id;
-	if (machine->is_local)
-		return;
-	machine->state = state_of(history->state);
-	machine->is_up = history->is_up;
+	machine->state = state_of(record->state);
+	machine->is_up = record->is_up;
 	machine->has_finished =
 		machine->state == STATE_STOPPED && machine->record->wish == WISH_STARTED;
 	free(machine->failure);
-	machine->failure = history->failure ? strdup(history->failure) : NULL;
+	machine->failure = record->failure ? strdup(record->failure) : NULL;
 }
 
 void machine_heard(struct machine *machine, struct machine_state_record *record)
 {
 	machine_state_clear(&machine->history);
 	machine->history = *record;
-	/* While this host does not know which it is, at the start, nobody's place is known. */
-	if (machine->control->host_id)
-		machine_settle_place(machine);
+	/* At the start this may be what the last daemon wrote. */
+	if (!machine->is_local)
+		machine_follow(machine);
 }
 
 static void set_state(struct machine *machine, enum machine_state state)
@@ -548,6 +546,13 @@ void machine_step(struct machine *machine)
 			leave(machine, STATE_DESTROYING, JOB_REMOVE);
 		break;
 	}
+}
+
+void machine_ask_start(struct machine *machine)
+{
+	machine->has_finished = false;
+	if (machine->state == STATE_FAILED && !machine->is_busy)
+		set_state(machine, STATE_STOPPED);
 }
 
 void machine_net_gone(struct machine *machine)

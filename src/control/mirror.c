@@ -13,6 +13,7 @@
 struct entry {
 	char *key; /* NULL: free */
 	int64_t revision;
+	bool is_unread; /* of this revision */
 };
 
 struct mirror {
@@ -72,6 +73,21 @@ int64_t mirror_get(const struct mirror *mirror, const char *key)
 	return entry->key ? entry->revision : 0;
 }
 
+bool mirror_is_read(const struct mirror *mirror, const char *key)
+{
+	const struct entry *entry = find(mirror, key);
+
+	return !entry->key || !entry->is_unread;
+}
+
+void mirror_mark_unread(struct mirror *mirror, const char *key)
+{
+	struct entry *entry = find(mirror, key);
+
+	if (entry->key)
+		entry->is_unread = true;
+}
+
 static int grow(struct mirror *mirror)
 {
 	struct mirror larger = {.size = mirror->size * 2};
@@ -100,6 +116,7 @@ int mirror_set(struct mirror *mirror, const char *key, int64_t revision)
 
 	if (entry->key) {
 		entry->revision = revision;
+		entry->is_unread = false;
 		return 0;
 	}
 	if (!revision)
@@ -113,6 +130,7 @@ int mirror_set(struct mirror *mirror, const char *key, int64_t revision)
 	if (!entry->key)
 		return -ENOMEM;
 	entry->revision = revision;
+	entry->is_unread = false;
 	mirror->used++;
 	return 0;
 }
@@ -122,8 +140,10 @@ void mirror_delete_prefix(struct mirror *mirror, const char *prefix)
 	const size_t len = strlen(prefix);
 
 	for (size_t i = 0; i < mirror->size; i++)
-		if (mirror->entries[i].key && strncmp(mirror->entries[i].key, prefix, len) == 0)
+		if (mirror->entries[i].key && strncmp(mirror->entries[i].key, prefix, len) == 0) {
 			mirror->entries[i].revision = 0;
+			mirror->entries[i].is_unread = false;
+		}
 }
 
 void mirror_each(const struct mirror *mirror, const char *prefix,

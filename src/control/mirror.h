@@ -17,6 +17,12 @@ void mirror_free(struct mirror *mirror);
 /* The revision that wrote @key last; 0: there is no such key. */
 int64_t mirror_get(const struct mirror *mirror, const char *key);
 
+/* Whether memory is what the key's revision says; a value that cannot be read leaves it as it was.
+ */
+bool mirror_is_read(const struct mirror *mirror, const char *key);
+/* Until the key is set again. */
+void mirror_mark_unread(struct mirror *mirror, const char *key);
+
 /* @revision 0: the key was deleted. -ENOMEM. */
 int mirror_set(struct mirror *mirror, const char *key, int64_t revision);
 

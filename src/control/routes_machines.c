@@ -330,10 +330,9 @@ void routes_start_machine(struct api_request *req, void *arg)
 
 	if (!machine)
 		return;
-	/* Asked for: now, not when its back-off is over, and also after it has finished. */
-	machine->has_finished = false;
-	if (machine->state == STATE_FAILED && !machine->is_busy)
-		machine->state = STATE_STOPPED;
+	/* Its host, this one or another, tries at once, not when its back-off is over. */
+	machine_ask_start(machine);
+	machine->record->start_count++;
 	wish(arg, machine, req, WISH_STARTED, STATE_STARTED, "Starting");
 }
 

@@ -120,6 +120,17 @@ static char *group_name(const struct app *app, const struct service *service)
 	return buf_take(&name);
 }
 
+/* Most apps have many services and one group: its name is not worked out for each. */
+static bool has_same_processes(const struct service *a, const struct service *b)
+{
+	if (a->processes.count != b->processes.count)
+		return false;
+	for (size_t i = 0; i < a->processes.count; i++)
+		if (strcmp(a->processes.items[i], b->processes.items[i]) != 0)
+			return false;
+	return true;
+}
+
 /* The index of the service's group in the plan, made when it is not there. */
 static int plan_group(struct plan *plan, const struct control *control, const struct app *app,
 	const struct service *service, size_t first_of_app, size_t *out)
@@ -180,20 +191,22 @@ static int plan_service(
 static int plan_app(struct plan *plan, const struct control *control, const struct app *app)
 {
 	const size_t first_of_app = plan->group_count;
+	const struct service *before = NULL;
 	struct ip_record **ips;
-	size_t ip_count;
+	size_t ip_count, group = 0;
 
 	if (!app->config)
 		return 0;
 	ips = index_ips(control, app->record->name, &ip_count);
 	for (size_t s = 0; s < app->config->service_count; s++) {
 		const struct service *service = &app->config->services[s];
-		size_t group = 0;
-		int r;
+		int r = 0;
 
 		if (service->protocol != PROTOCOL_UDP)
 			continue; /* TCP goes through the proxy */
-		r = plan_group(plan, control, app, service, first_of_app, &group);
+		if (!before || !has_same_processes(before, service))
+			r = plan_group(plan, control, app, service, first_of_app, &group);
+		before = service;
 		for (size_t i = 0; i < ip_count && r == 0; i++)
 			if (ips[i]->type == IP_V4)
 				r = plan_service(plan, service, group, &ips[i]->addr);

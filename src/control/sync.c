@@ -2,8 +2,10 @@
 /*
  * From the store into memory: everything at the start, and later what other hosts changed. What
  * this host commits is in memory already, and comes back as an echo whose revision the mirror
- * knows. A value that cannot be read is told and passed over, and stays in the store as it is: one
- * bad record, or one of a newer version, must not keep the others from being served.
+ * knows. What each key does there is in apply.c.
+ *
+ * A catalog in which this host is not any more is another one, or an empty one: a store that lost
+ * its data must not end what runs, so it is not followed.
  */
 #include "control/control_impl.h"
 
@@ -12,372 +14,11 @@
 #include <errno.h>
 #include <string.h>
 
-typedef int put_fn(struct control *control, const char *name, const json_t *json, struct err *err);
-typedef void delete_fn(struct control *control, const char *name);
+#define RETRY_MS 1000 /* of what could not be read */
 
 static int out_of_memory(struct err *err)
 {
 	return err_errno(err, -ENOMEM, "cannot read the catalog");
-}
-
-/* Hosts */
-
-static unsigned int id_of(const char *name)
-{
-	char *end;
-	unsigned long id = strtoul(name, &end, 10);
-
-	return *end || id > HOST_ID_MAX ? 0 : (unsigned int)id;
-}
-
-static int put_host(struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct host_record *record;
-	struct host *host;
-	int r = host_record_from_json(json, &record, err);
-
-	if (r < 0)
-		return r;
-	if (record->id != id_of(name)) {
-		host_record_free(record);
-		return err_set(err, -EBADMSG, "it is the record of another host");
-	}
-	host = host_add(control, record->id);
-	if (!host) {
-		host_record_free(record);
-		return out_of_memory(err);
-	}
-	host_record_free(host->record);
-	host->record = record;
-	control->hosts_changed = true;
-	return 0;
-}
-
-static void delete_host(struct control *control, const char *name)
-{
-	struct host *host = host_find(control, id_of(name));
-
-	if (!host)
-		return;
-	/* It goes on as it is, for the clients it has; when it starts again it joins anew. */
-	if (host->id == control->host_id) {
-		log_error("removed-from-the-fleet", "host=%u", host->id);
-		return;
-	}
-	host_record_free(take_ptr(host->record));
-	control->hosts_changed = true;
-}
-
-static int put_alive(struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct host_alive alive;
-	struct host *host = host_add(control, id_of(name));
-	int r = host ? host_alive_from_json(json, &alive, err) : out_of_memory(err);
-
-	if (r < 0)
-		return r;
-	host_alive_clear(&host->alive);
-	host->alive = alive;
-	control->hosts_changed = true;
-	return 0;
-}
-
-static void delete_alive(struct control *control, const char *name)
-{
-	struct host *host = host_find(control, id_of(name));
-
-	if (host)
-		host_alive_clear(&host->alive);
-}
-
-static int put_measured(
-	struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct host *host = host_add(control, id_of(name));
-
-	if (!host)
-		return out_of_memory(err);
-	json_decref(host->measured);
-	host->measured = json_deep_copy(json);
-	return 0;
-}
-
-static void delete_measured(struct control *control, const char *name)
-{
-	struct host *host = host_find(control, id_of(name));
-
-	if (host)
-		json_decref(take_ptr(host->measured));
-}
-
-static int put_fleet(struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	(void)name;
-	return fleet_record_from_json(json, &control->fleet, err);
-}
-
-/* Apps, addresses, releases */
-
-static int fetch_release(struct control *control, const struct app *app, struct err *err);
-
-static int put_app(struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct app_record *record;
-	struct app *app = catalog_find_app(control, name);
-	int r = app_record_from_json(json, &record, err);
-
-	if (r < 0)
-		return r;
-	if (strcmp(record->name, name) != 0) {
-		app_record_free(record);
-		return err_set(err, -EBADMSG, "it is the record of another app");
-	}
-	if (!app)
-		return catalog_add_app(control, record) < 0 ? out_of_memory(err) : 0;
-	app_record_free(app->record);
-	app->record = record;
-	if (!record->release || (app->release && app->release->number == record->release))
-		return 0;
-	if (!app->next_release || app->next_release->number != record->release) {
-		/* Its release was read, or written, at another time than this. */
-		r = fetch_release(control, app, err);
-		if (r < 0)
-			return r;
-	}
-	app_set_release(control, app, take_ptr(app->next_release), take_ptr(app->next_config));
-	return 0;
-}
-
-static void delete_app(struct control *control, const char *name)
-{
-	struct app *app = catalog_find_app(control, name);
-
-	if (app)
-		catalog_remove_app(control, app);
-}
-
-static struct ip_record *find_ip(const struct control *control, const char *name)
-{
-	const char *slash = strchr(name, '/');
-	char text[ADDR_TEXT_LEN];
-	struct addr addr;
-
-	snprintf(
-		text, sizeof(text), "%.*s", (int)(slash ? slash - name : (long)strlen(name)), name);
-	if (addr_parse(text, &addr) < 0)
-		return NULL;
-	return catalog_find_ip(control, &addr, slash ? slash + 1 : NULL);
-}
-
-/* Machines send from their app's address. */
-static void touch_machines(struct control *control, const char *app)
-{
-	size_t count;
-	struct machine **machines = index_machines(control, app, &count);
-
-	for (size_t i = 0; i < count; i++)
-		machines[i]->needs_step = true;
-}
-
-static int put_ip(struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct ip_record *record, *known = find_ip(control, name);
-	int r = ip_record_from_json(json, &record, err);
-
-	if (r < 0)
-		return r;
-	if (known)
-		catalog_remove_ip(control, known);
-	touch_machines(control, record->app);
-	return catalog_add_ip(control, record) < 0 ? out_of_memory(err) : 0;
-}
-
-static void delete_ip(struct control *control, const char *name)
-{
-	struct ip_record *known = find_ip(control, name);
-
-	if (!known)
-		return;
-	touch_machines(control, known->app);
-	catalog_remove_ip(control, known);
-}
-
-/* Keeps the release for the record of its app that makes it the current one, or is there. */
-static int take_release(struct control *control, const json_t *json, struct err *err)
-{
-	_cleanup_(release_record_freep) struct release_record *record = NULL;
-	struct diagnostics diags = {};
-	struct app_config *config = NULL;
-	struct app *app;
-	int r = release_record_from_json(json, &record, err);
-
-	if (r < 0)
-		return r;
-	app = catalog_find_app(control, record->app);
-	if (!app || record->number < app->record->release)
-		return 0; /* an older one, kept for the record */
-	r = config_parse(record->config_text, strlen(record->config_text), record->file_name,
-		&config, &diags);
-	if (r < 0)
-		r = err_set(err, r, "release %u of app %s: %s", record->number, record->app,
-			diags.count ? diags.items[0].message : "its fly.toml is invalid");
-	diagnostics_clear(&diags);
-	if (r < 0)
-		return r;
-	if (record->number == app->record->release) {
-		app_set_release(control, app, take_ptr(record), config);
-		return 0;
-	}
-	release_record_free(app->next_release);
-	config_free(app->next_config);
-	app->next_release = take_ptr(record);
-	app->next_config = config;
-	return 0;
-}
-
-static int put_release(
-	struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	(void)name;
-	return take_release(control, json, err);
-}
-
-static int fetch_release(struct control *control, const struct app *app, struct err *err)
-{
-	_cleanup_(store_entry_clear) struct store_entry entry = {};
-	char key[STORE_KEY_MAX_BYTES];
-	json_t *json;
-	int r;
-
-	snprintf(key, sizeof(key), "releases/%s/%010u", app->record->name, app->record->release);
-	r = store_get(control->store, key, &entry, err);
-	if (r < 0)
-		return r;
-	json = r == 0 ? json_loadb(entry.value, entry.value_len, 0, NULL) : NULL;
-	if (!json)
-		return err_set(err, -EBADMSG, "release %u of the app is not in the catalog",
-			app->record->release);
-	r = take_release(control, json, err);
-	json_decref(json);
-	return r;
-}
-
-/* Machines */
-
-static int put_machine(
-	struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct machine *machine = machine_find(control, name);
-	struct machine_record *record;
-	int r = machine_record_from_json(json, &record, err);
-
-	if (r < 0)
-		return r;
-	if (strcmp(record->id, name) != 0) {
-		machine_record_free(record);
-		return err_set(err, -EBADMSG, "it is the record of another machine");
-	}
-	if (!machine) {
-		if (machine_add(control, record, &machine) < 0)
-			return out_of_memory(err);
-	} else {
-		machine_record_free(machine->record);
-		machine->record = record;
-	}
-	machine->needs_step = true;
-	return 0;
-}
-
-static void delete_machine(struct control *control, const char *name)
-{
-	struct machine *machine = machine_find(control, name);
-
-	if (!machine)
-		return;
-	if (!machine->is_local) {
-		machine_drop(machine);
-		return;
-	}
-	/* Somebody took it out of the catalog without asking; nothing of it is to stay. */
-	machine->record->wish = WISH_DESTROYED;
-	machine->needs_step = true;
-}
-
-static int put_state(struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct machine *machine = machine_find(control, name);
-	struct machine_state_record record;
-	int r;
-
-	if (!machine)
-		return 0;
-	r = machine_state_from_json(json, &record, err);
-	if (r == 0)
-		machine_heard(machine, &record);
-	return r;
-}
-
-static int put_settled(
-	struct control *control, const char *name, const json_t *json, struct err *err)
-{
-	struct machine *machine = machine_find(control, name);
-
-	(void)err;
-	if (machine) {
-		json_decref(machine->settled);
-		machine->settled = json_deep_copy(json);
-	}
-	return 0;
-}
-
-/* In the order in which they are read: who refers to what stands after it. */
-static const struct part {
-	const char *prefix;
-	put_fn *put;	    /* NULL: the key alone matters */
-	delete_fn *deleted; /* NULL: nothing to do */
-} parts[] = {
-	{"fleet", put_fleet, NULL},
-	{"hosts/", put_host, delete_host},
-	{"host-alive/", put_alive, delete_alive},
-	{"host-probes/", put_measured, delete_measured},
-	{"slices/", NULL, NULL},
-	{"networks/", NULL, NULL},
-	/* At a change the release stands before the app that takes it up. */
-	{"releases/", put_release, NULL},
-	{"apps/", put_app, delete_app},
-	{"ips/", put_ip, delete_ip},
-	{"machines/", put_machine, delete_machine},
-	{"machine-state/", put_state, NULL},
-	{"settled/", put_settled, NULL},
-};
-
-static bool is_of(const struct part *part, const char *key)
-{
-	return strncmp(key, part->prefix, strlen(part->prefix)) == 0;
-}
-
-/* @value NULL: the key is gone. */
-static void apply(struct control *control, const struct part *part, const char *key,
-	const char *value, size_t value_len)
-{
-	const char *name = key + strlen(part->prefix);
-	struct err err = {};
-	json_t *json;
-	int r;
-
-	if (!value) {
-		if (part->deleted)
-			part->deleted(control, name);
-		return;
-	}
-	if (!part->put)
-		return;
-	json = json_loadb(value, value_len, JSON_DECODE_ANY, NULL);
-	r = json ? part->put(control, name, json, &err)
-		 : err_set(&err, -EBADMSG, "the value is not JSON");
-	json_decref(json);
-	if (r < 0)
-		log_error("catalog-record-skipped", "key=%s reason=\"%s\"", key, err.text);
 }
 
 /* Machines whose record or addresses are new to the data plane. */
@@ -395,11 +36,36 @@ static void serve_changed(struct control *control)
 	}
 }
 
+/* What could not be said while the store was away, or was overwritten. */
+static void publish_again(struct control *control)
+{
+	if (store_is_away(control->store, NULL) < 0)
+		return;
+	for (size_t i = 0; i < control->machine_count; i++)
+		if (control->machines[i]->is_unpublished)
+			machine_publish(control->machines[i]);
+}
+
+/* Tried again and again; why it fails is said once. */
+static void read_again(struct control *control)
+{
+	struct err err;
+	int r = catalog_reload(control, &err);
+
+	if (r < 0 && r != control->reload_failure)
+		log_error("catalog-not-read", "reason=\"%s\"", err.text);
+	control->reload_failure = r;
+}
+
 /* Memory is up to date: what follows from it is done. */
 static void settle(uv_timer_t *timer)
 {
 	struct control *control = timer->data;
 
+	if (control->must_reload)
+		read_again(control);
+	if (control->must_reload)
+		uv_timer_start(timer, settle, RETRY_MS, 0);
 	if (control->hosts_changed)
 		fleet_update(control);
 	serve_changed(control);
@@ -412,42 +78,42 @@ static void settle(uv_timer_t *timer)
 			machine_step(machine);
 		}
 	}
+	publish_again(control);
 	rollouts_machine_changed(control);
 	waiters_machine_changed(control);
 }
 
+static void settle_soon(struct control *control)
+{
+	uv_timer_start(&control->settle_timer, settle, 0, 0);
+}
+
 /* The start */
 
-static int load_part(
-	struct control *control, const struct part *part, int64_t *revision, struct err *err)
+static int load_part(struct control *control, int rank, int64_t *revision, struct err *err)
 {
 	_cleanup_(store_entries_clear) struct store_entries entries = {};
-	int r = store_range(control->store, part->prefix, &entries, revision, err);
+	const char *prefix = catalog_prefix(rank);
+	int r = store_range(control->store, prefix, &entries, revision, err);
 
-	for (size_t i = 0; r == 0 && i < entries.count; i++) {
-		const struct store_entry *entry = &entries.items[i];
-
-		if (mirror_set(control->mirror, entry->key, entry->mod_revision) < 0)
-			return out_of_memory(err);
-		apply(control, part, entry->key, entry->value, entry->value_len);
-	}
+	for (size_t i = 0; r == 0 && i < entries.count; i++)
+		catalog_apply(control, entries.items[i].key, entries.items[i].value,
+			entries.items[i].value_len, entries.items[i].mod_revision);
 	return r;
 }
 
 /* Releases after apps here: only the current one of each is wanted, and the app says which. */
 static int load_all(struct control *control, struct err *err)
 {
-	const struct part *releases = NULL;
+	const int releases = catalog_rank("releases/"), apps = catalog_rank("apps/");
 	int64_t revision = 0, first = 0;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(parts); i++) {
-		if (parts[i].put == put_release) {
-			releases = &parts[i];
+	for (int rank = 0; r == 0 && catalog_prefix(rank); rank++) {
+		if (rank == releases)
 			continue;
-		}
-		r = load_part(control, &parts[i], &revision, err);
-		if (r == 0 && parts[i].put == put_app)
+		r = load_part(control, rank, &revision, err);
+		if (r == 0 && rank == apps)
 			r = load_part(control, releases, &revision, err);
 		if (!first)
 			first = revision;
@@ -459,8 +125,15 @@ static int load_all(struct control *control, struct err *err)
 
 int catalog_load(struct control *control, struct err *err)
 {
+	int r;
+
 	control->mirror = mirror_new();
-	return control->mirror ? load_all(control, err) : out_of_memory(err);
+	if (!control->mirror)
+		return out_of_memory(err);
+	control->is_reading = true;
+	r = load_all(control, err);
+	control->is_reading = false;
+	return r;
 }
 
 /* Everything again */
@@ -468,6 +141,9 @@ int catalog_load(struct control *control, struct err *err)
 struct reload {
 	struct control *control;
 	struct store_entries entries;
+	char **gone; /* keys */
+	size_t gone_count;
+	bool is_broken; /* out of memory on the way */
 };
 
 static int compare_entry(const void *key, const void *entry)
@@ -475,44 +151,126 @@ static int compare_entry(const void *key, const void *entry)
 	return strcmp(key, ((const struct store_entry *)entry)->key);
 }
 
-static void drop_if_gone(void *arg, const char *key, int64_t revision)
+static const struct store_entry *find_entry(const struct reload *reload, const char *key)
+{
+	if (!reload->entries.count)
+		return NULL;
+	return bsearch(key, reload->entries.items, reload->entries.count,
+		sizeof(*reload->entries.items), compare_entry);
+}
+
+static void reload_clear(struct reload *reload)
+{
+	for (size_t i = 0; i < reload->gone_count; i++)
+		free(reload->gone[i]);
+	free(reload->gone);
+	store_entries_clear(&reload->entries);
+}
+
+/* Collected first: what forgets a key may use the mirror. */
+static void note_if_gone(void *arg, const char *key, int64_t revision)
 {
 	struct reload *reload = arg;
-	struct control *control = reload->control;
+	char **gone;
 
 	(void)revision;
-	if (reload->entries.count && bsearch(key, reload->entries.items, reload->entries.count,
-					     sizeof(*reload->entries.items), compare_entry))
+	if (find_entry(reload, key))
 		return;
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-		if (is_of(&parts[i], key))
-			apply(control, &parts[i], key, NULL, 0);
-	mirror_set(control->mirror, key, 0);
+	gone = realloc(reload->gone, (reload->gone_count + 1) * sizeof(*gone));
+	if (gone)
+		reload->gone = gone;
+	if (gone)
+		gone[reload->gone_count] = strdup(key);
+	if (gone && gone[reload->gone_count])
+		reload->gone_count++;
+	else
+		reload->is_broken = true;
+}
+
+/* Before it has joined a host takes any catalog for its own. */
+static int check_catalog(const struct reload *reload, struct err *err)
+{
+	const struct control *control = reload->control;
+	char key[32];
+
+	if (!control->host_id)
+		return 0;
+	snprintf(key, sizeof(key), "hosts/%05u", control->host_id);
+	if (find_entry(reload, key))
+		return 0;
+	return err_set(err, -ESTALE,
+		"this host is not in the catalog any more; it goes on as it is. If the store lost "
+		"its data, restore it (wherry catalog import); if the host was removed, start "
+		"wherryd again");
+}
+
+static void apply_entry(struct control *control, const struct store_entry *entry)
+{
+	if (mirror_get(control->mirror, entry->key) == entry->mod_revision &&
+		mirror_is_read(control->mirror, entry->key))
+		return;
+	catalog_apply(control, entry->key, entry->value, entry->value_len, entry->mod_revision);
+}
+
+/* Releases that were read before their app was known. */
+static void complete_apps(struct reload *reload)
+{
+	struct control *control = reload->control;
+
+	for (size_t i = 0; i < control->app_count; i++) {
+		const struct app *app = control->apps[i];
+		const struct store_entry *entry;
+		char key[STORE_KEY_MAX_BYTES];
+
+		if (!app->record->release ||
+			(app->release && app->release->number == app->record->release))
+			continue;
+		snprintf(key, sizeof(key), "releases/%s/%010u", app->record->name,
+			app->record->release);
+		entry = find_entry(reload, key);
+		if (entry)
+			catalog_apply(control, entry->key, entry->value, entry->value_len,
+				entry->mod_revision);
+	}
+}
+
+static int reload_all(struct reload *reload, struct err *err)
+{
+	struct control *control = reload->control;
+	int64_t revision;
+	int r = store_range(control->store, "", &reload->entries, &revision, err);
+
+	if (r == 0)
+		r = check_catalog(reload, err);
+	if (r == 0) {
+		mirror_each(control->mirror, "", note_if_gone, reload);
+		if (reload->is_broken)
+			r = out_of_memory(err);
+	}
+	if (r < 0)
+		return r;
+	control->must_reload = false;
+	for (size_t i = 0; i < reload->gone_count; i++)
+		catalog_forget(control, reload->gone[i]);
+	for (int rank = 0; catalog_prefix(rank); rank++)
+		for (size_t e = 0; e < reload->entries.count; e++)
+			if (catalog_rank(reload->entries.items[e].key) == rank)
+				apply_entry(control, &reload->entries.items[e]);
+	complete_apps(reload);
+	control->revision = revision;
+	log_info("catalog-read-again", "revision=%jd", (intmax_t)revision);
+	return 0;
 }
 
 int catalog_reload(struct control *control, struct err *err)
 {
-	struct reload reload = {.control = control};
-	int64_t revision;
-	int r = store_range(control->store, "", &reload.entries, &revision, err);
+	_cleanup_(reload_clear) struct reload reload = {.control = control};
+	int r;
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-		for (size_t e = 0; e < reload.entries.count; e++) {
-			const struct store_entry *entry = &reload.entries.items[e];
-
-			if (!is_of(&parts[i], entry->key) ||
-				mirror_get(control->mirror, entry->key) == entry->mod_revision)
-				continue;
-			mirror_set(control->mirror, entry->key, entry->mod_revision);
-			apply(control, &parts[i], entry->key, entry->value, entry->value_len);
-		}
-	mirror_each(control->mirror, "", drop_if_gone, &reload);
-	store_entries_clear(&reload.entries);
-	control->revision = revision;
-	log_info("catalog-read-again", "revision=%jd", (intmax_t)revision);
-	return 0;
+	control->is_reading = true;
+	r = reload_all(&reload, err);
+	control->is_reading = false;
+	return r;
 }
 
 /* What another host did, or the echo of what this one did. */
@@ -524,37 +282,38 @@ static bool is_news(
 	return event->value ? known < revision : known && known < revision;
 }
 
+static void take_event(
+	struct control *control, const struct store_event *event, int64_t revision, bool *has_news)
+{
+	if (!is_news(control, event, revision))
+		return;
+	if (event->value)
+		catalog_apply(control, event->key, event->value, event->value_len, revision);
+	else
+		catalog_forget(control, event->key);
+	/* Round trips are for people. */
+	*has_news |= strncmp(event->key, "host-probes/", 12) != 0;
+}
+
 static void changed(void *arg, int64_t revision, const struct store_event *events, size_t count)
 {
 	struct control *control = arg;
-	bool has_news = false;
-	struct err err;
+	bool has_news = !events;
 
-	if (!events) {
-		if (catalog_reload(control, &err) < 0)
-			log_error("catalog-not-read", "reason=\"%s\"", err.text);
-		uv_timer_start(&control->settle_timer, settle, 0, 0);
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-		for (size_t e = 0; e < count; e++) {
-			if (!is_of(&parts[i], events[e].key) ||
-				!is_news(control, &events[e], revision))
-				continue;
-			mirror_set(control->mirror, events[e].key, events[e].value ? revision : 0);
-			apply(control, &parts[i], events[e].key, events[e].value,
-				events[e].value_len);
-			has_news |= parts[i].put != put_measured;
-		}
+	if (!events)
+		control->must_reload = true;
+	for (int rank = 0; events && catalog_prefix(rank); rank++)
+		for (size_t e = 0; e < count; e++)
+			if (catalog_rank(events[e].key) == rank)
+				take_event(control, &events[e], revision, &has_news);
 	control->revision = revision;
-	if (has_news)
-		uv_timer_start(&control->settle_timer, settle, 0, 0);
+	if (has_news || control->must_reload)
+		settle_soon(control);
 }
 
 static void store_readable(uv_poll_t *poll, int status, int events)
 {
 	struct control *control = poll->data;
-	const bool was_away = store_is_away(control->store, NULL) < 0;
 	struct err err = {};
 	bool is_away;
 
@@ -563,10 +322,15 @@ static void store_readable(uv_poll_t *poll, int status, int events)
 	if (store_dispatch(control->store, &err) < 0)
 		log_debug("store", "reason=\"%s\"", err.text);
 	is_away = store_is_away(control->store, &err) < 0;
-	if (is_away && !was_away)
+	if (is_away == control->is_store_away)
+		return;
+	control->is_store_away = is_away;
+	if (is_away) {
 		log_warn("store-away", "reason=\"%s\"", err.text);
-	else if (!is_away && was_away)
+	} else {
 		log_info("store-back", "revision=%jd", (intmax_t)control->revision);
+		settle_soon(control);
+	}
 }
 
 int catalog_follow(struct control *control, struct err *err)

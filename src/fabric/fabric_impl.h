@@ -64,6 +64,16 @@ struct table_use {
 	size_t machine_count, former_count;
 };
 
+/* A table that is not in the map of tables yet. */
+struct new_table {
+	uint32_t table;
+	uint32_t id_before;		/* of the map that it takes the place of; 0: none */
+	struct wherry_slot slot_before; /* of its group, when it had no table */
+	int fd;
+};
+
+#define NEW_TABLES_MAX 256
+
 /* How many machines of an app another host has. */
 struct app_host {
 	struct wherry_app_host_key key;
@@ -96,6 +106,8 @@ struct fabric {
 	size_t group_count, group_room;
 	uint32_t *table_ids; /* WHERRY_MAX_TABLES, a copy of the map; not 0: there is a table */
 	struct table_use *table_uses; /* WHERRY_MAX_TABLES */
+	struct new_table new_tables[NEW_TABLES_MAX];
+	size_t new_table_count; /* 0 but within fabric_apply() */
 };
 
 /* Index of the machine @id, or 0. */

@@ -168,7 +168,7 @@ struct group_use {
 	const struct fabric_service *service;
 };
 
-static int update_groups(struct fabric *fabric, const struct fabric_group *groups,
+static int choose_tables(struct fabric *fabric, const struct fabric_group *groups,
 	struct group_use *uses, size_t group_count, struct err *err)
 {
 	const size_t known_count = fabric->group_count;
@@ -191,6 +191,16 @@ static int update_groups(struct fabric *fabric, const struct fabric_group *group
 			return r;
 	}
 	return 0;
+}
+
+/* What was chosen is put into the maps in any case: the states say that it is there. */
+static int update_groups(struct fabric *fabric, const struct fabric_group *groups,
+	struct group_use *uses, size_t group_count, struct err *err)
+{
+	const int r = choose_tables(fabric, groups, uses, group_count, err);
+	const int flushed = tables_flush(fabric, r < 0 ? NULL : err);
+
+	return r < 0 ? r : flushed;
 }
 
 static struct address_entry *find_address(

@@ -219,13 +219,25 @@ static int fill_table(int fd, const struct wherry_slot *slots)
 	return 0;
 }
 
-/* Puts a new inner map in the place of the old one: readers see one or the other, whole. */
-static int replace_table(struct fabric *fabric, uint32_t table, const struct wherry_slot *slots)
+/* What its table was made of is no longer what it is: the next fabric_apply() looks at it again. */
+static void forget_machines(struct group_state *state)
+{
+	free(state->machines);
+	state->machines = NULL;
+	state->machine_count = 0;
+}
+
+/*
+ * A new inner map for @table, to take the old one's place with tables_flush(). Many at once,
+ * because the kernel waits a grace period, some 10 ms, for each call that writes into a map of
+ * maps.
+ */
+static int replace_table(struct fabric *fabric, uint32_t table, const struct wherry_slot *slots,
+	struct wherry_slot slot_before)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	_close_ int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "wherry_maglev", sizeof(uint32_t),
 		sizeof(struct wherry_slot), WHERRY_MAGLEV_SLOTS, &opts);
-	const uint32_t before = fabric->table_ids[table];
 	struct bpf_map_info info = {};
 	uint32_t len = sizeof(info);
 	int r;
@@ -238,15 +250,82 @@ static int replace_table(struct fabric *fabric, uint32_t table, const struct whe
 		return r;
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return -errno;
-	/* Noted first: a table that nobody knows of would be nobody's to remove. */
-	r = note_table(fabric, table, info.id);
-	if (r < 0)
-		return r;
-	if (bpf_map_update_elem(fabric->maps[MAP_TABLES], &table, &fd, BPF_ANY) < 0) {
-		r = -errno;
-		note_table(fabric, table, before);
+	fabric->new_tables[fabric->new_table_count++] = (struct new_table){
+		.table = table,
+		.id_before = fabric->table_ids[table],
+		.slot_before = slot_before,
+		.fd = take_fd(fd),
+	};
+	fabric->table_ids[table] = info.id;
+	return 0;
+}
+
+/* Kernels before 5.19 have no batches of such maps. Returns how many took their places. */
+static uint32_t put_tables(struct fabric *fabric, int *r)
+{
+	uint32_t keys[NEW_TABLES_MAX], count = (uint32_t)fabric->new_table_count, done = 0;
+	int fds[NEW_TABLES_MAX];
+
+	for (uint32_t i = 0; i < count; i++) {
+		keys[i] = fabric->new_tables[i].table;
+		fds[i] = fabric->new_tables[i].fd;
 	}
-	return r;
+	if (count > 1) {
+		done = count;
+		if (bpf_map_update_batch(fabric->maps[MAP_TABLES], keys, fds, &done, NULL) == 0)
+			return count;
+		if (done >= count) /* not said */
+			done = 0;
+	}
+	for (*r = 0; done < count; done++)
+		if (bpf_map_update_elem(
+			    fabric->maps[MAP_TABLES], &keys[done], &fds[done], BPF_ANY) < 0) {
+			*r = -errno;
+			break;
+		}
+	return done;
+}
+
+/* It did not take its place: the group is as it was, and is looked at again. */
+static void take_back(struct fabric *fabric, const struct new_table *new_table)
+{
+	note_table(fabric, new_table->table, new_table->id_before);
+	forget_use(&fabric->table_uses[new_table->table]);
+	for (size_t i = 0; i < fabric->group_count; i++) {
+		struct group_state *state = &fabric->groups[i];
+
+		if (state->table != new_table->table)
+			continue;
+		forget_machines(state);
+		if (!new_table->id_before) {
+			state->table = 0;
+			state->slot = new_table->slot_before;
+		}
+	}
+}
+
+int tables_flush(struct fabric *fabric, struct err *err)
+{
+	uint32_t done = 0;
+	int r = 0;
+
+	if (!fabric->new_table_count)
+		return 0;
+	/* Noted first: a table that nobody knows of would be nobody's to remove. */
+	for (size_t i = 0; i < fabric->new_table_count && r == 0; i++) {
+		const uint32_t table = fabric->new_tables[i].table;
+
+		r = note_table(fabric, table, fabric->table_ids[table]);
+	}
+	if (r == 0)
+		done = put_tables(fabric, &r);
+	for (uint32_t i = 0; i < fabric->new_table_count; i++) {
+		if (i >= done)
+			take_back(fabric, &fabric->new_tables[i]);
+		close(fabric->new_tables[i].fd);
+	}
+	fabric->new_table_count = 0;
+	return r < 0 ? err_errno(err, r, "cannot replace the tables of groups") : 0;
 }
 
 static uint32_t free_table(const struct fabric *fabric)
@@ -347,7 +426,7 @@ static int update_table(
 	if (!table)
 		return -ENOSPC;
 	if (state->table != table || memcmp(before, after, TABLE_BYTES) != 0)
-		r = replace_table(fabric, table, after);
+		r = replace_table(fabric, table, after, state->slot);
 	if (r < 0)
 		return r;
 	state->table = table;
@@ -377,7 +456,7 @@ int tables_update_group(struct fabric *fabric, struct group_state *state,
 	free(state->machines);
 	state->machines = take_ptr(machines);
 	state->machine_count = count;
-	return 0;
+	return fabric->new_table_count < NEW_TABLES_MAX ? 0 : tables_flush(fabric, err);
 }
 
 struct wherry_slot tables_without(struct wherry_slot slot, uint16_t index, bool is_all)
@@ -426,14 +505,6 @@ static int forget_in_table(struct fabric *fabric, uint32_t table, uint16_t index
 	if (r == 0)
 		r = note_use(&fabric->table_uses[table], slots);
 	return r < 0 ? r : 1;
-}
-
-/* What its table was made of is no longer what it is: the next fabric_apply() looks at it again. */
-static void forget_machines(struct group_state *state)
-{
-	free(state->machines);
-	state->machines = NULL;
-	state->machine_count = 0;
 }
 
 int tables_forget_machine(struct fabric *fabric, uint16_t index, bool is_all, struct err *err)

@@ -26,11 +26,14 @@ struct group_state *tables_add_group(
 	struct fabric *fabric, const char *name, uint32_t table, struct wherry_slot slot);
 
 /*
- * Brings the group to @group's machines. The table, when there is one, is in the maps when this
- * returns; table and slot of the state are what its services must have.
+ * Brings the group to @group's machines. Table and slot of the state are what its services must
+ * have; the table, when there is one, is in the maps after tables_flush().
  */
 int tables_update_group(struct fabric *fabric, struct group_state *state,
 	const struct fabric_group *group, struct err *err);
+
+/* Puts new tables into the maps. On failure groups are as they were, and are looked at again. */
+int tables_flush(struct fabric *fabric, struct err *err);
 
 /* Takes a machine out of all groups' slots and tables: as former owner and, with @is_all, as owner.
  */

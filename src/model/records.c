@@ -168,9 +168,10 @@ int release_record_from_json(const json_t *json, struct release_record **out, st
 	record->image_id = copy_text(json, "image_id");
 	record->image_host = get_uint(json, "image_host");
 	record->config_text = copy_text(json, "config");
-	record->file_name = copy_text(json, "file_name");
+	record->file_name =
+		get_text(json, "file_name") ? copy_text(json, "file_name") : strdup("fly.toml");
 	copy_stamp(json, "created_at", record->created_at);
-	if (!record->number || !record->app || !record->config_text)
+	if (!record->number || !record->app || !record->config_text || !record->file_name)
 		return incomplete(err, "a release");
 	*out = take_ptr(record);
 	return 0;
@@ -219,6 +220,8 @@ json_t *machine_record_to_json(const struct machine_record *record)
 	set_text(json, "rootfs", record->rootfs);
 	set_text(json, "netns", record->netns);
 	json_object_set_new(json, "host", json_integer(record->host));
+	if (record->start_count)
+		json_object_set_new(json, "start_count", json_integer(record->start_count));
 	if (record->held_by)
 		json_object_set_new(json, "held_by", json_integer(record->held_by));
 	if (record->await_port_count)
@@ -308,6 +311,7 @@ int machine_record_from_json(const json_t *json, struct machine_record **out, st
 	record->host = get_uint(json, "host") ? get_uint(json, "host") : 1;
 	record->held_by = get_uint(json, "held_by");
 	record->release = get_uint(json, "release");
+	record->start_count = get_uint(json, "start_count");
 	record->kill_signal = (int)get_uint(json, "kill_signal");
 	record->kill_timeout_s = get_uint(json, "kill_timeout_s");
 	record->image = copy_text(json, "image");

@@ -14,6 +14,7 @@
  *   fleet                  struct fleet_record
  *   hosts/ID               struct host_record (five digits)
  *   slices/ADDRESS         whose part of the machine pool it is: the host's id
+ *   joins                  who joined last: no two do so at the same moment
  *   host-alive/ID          struct host_alive, while the host's daemon lives
  *   host-probes/ID         what the host measured of the others, by id: [rtt_us, loss_permille]
  */
@@ -94,6 +95,7 @@ struct machine_record {
 	unsigned int host;    /* the id of the host it is on */
 	unsigned int held_by; /* is_held: the id of the host whose deploy has not decided */
 	unsigned int release;
+	unsigned int start_count; /* how often it was asked to start; its host compares */
 	char *image, *rootfs, *netns;
 	char *image_id;		 /* as the release's */
 	unsigned int image_host; /* likewise */

@@ -31,6 +31,8 @@ static bool one_in(uint32_t odds)
 	return random_below(odds) == 0;
 }
 
+static bool is_fleet; /* there is a mesh */
+
 static int seed(void **state)
 {
 	const char *text = getenv("FUZZ_SEED");
@@ -38,7 +40,19 @@ static int seed(void **state)
 	random_state = text ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
 	print_message("FUZZ_SEED=%llu\n", (unsigned long long)random_state);
 	random_state = random_state * 0x9e3779b97f4a7c15ULL | 1;
+	is_fleet = false;
 	return lab_reset(state);
+}
+
+static int seed_fleet(void **state)
+{
+	int r = seed(state);
+
+	is_fleet = true;
+	lab_fleet(one_in(2) ? EDGE_B : 0);
+	if (r == 0)
+		r = lab_apply(1U << 1 | 1U << 4);
+	return r < 0 ? r : lab_apply(1U << 2 | 1U << 4 | 1U << 5); /* 1 is a former one */
 }
 
 static uint32_t any_addr(void)
@@ -120,10 +134,39 @@ static struct frame any_frame(unsigned int n)
 	return outer;
 }
 
+static bool is_ipv4(const struct frame *frame)
+{
+	return frame->bytes[12] == ETH_P_IP >> 8 && frame->bytes[13] == (ETH_P_IP & 0xff);
+}
+
+/* From the mesh, by who may send and who may not. */
+static struct frame any_encapsulated(void)
+{
+	const uint32_t senders[] = {EDGE, EDGE, WORKER, WORKER_C, STRANGER, lab.machines[4].service,
+		lab.machines[6].service};
+	const uint32_t receivers[] = {SELF, SELF, lab.machines[1].service, lab.machines[2].service,
+		lab.machines[3].service, lab.machines[4].service, IP4(172, 16, 9, 3)};
+	const uint32_t from = senders[random_below(ARRAY_LEN(senders))];
+	const uint32_t to = receivers[random_below(ARRAY_LEN(receivers))];
+	const bool is_answer = to == SELF;
+	struct frame inside = any_frame(0);
+
+	if (!is_ipv4(&inside))
+		return inside;
+	if (is_answer && one_in(2))
+		inside = frame_readdressed(&inside, PUBLIC, CLIENT);
+	else if (!is_answer && one_in(2))
+		inside = frame_readdressed(&inside, CLIENT, PUBLIC);
+	if (frame_ip(&inside)->ihl == 5 && one_in(2))
+		return frame_minimal(&inside, from, to);
+	return frame_ipip(&inside, from, to);
+}
+
 static void damage(struct frame *frame)
 {
 	for (uint32_t i = random_below(4); i > 0; i--)
-		frame->bytes[ETH_HLEN + random_below(48)] ^= (uint8_t)(1 + random_below(255));
+		frame->bytes[ETH_HLEN + random_below(is_fleet ? 80 : 48)] ^=
+			(uint8_t)(1 + random_below(255));
 	if (one_in(3))
 		frame->len = ETH_HLEN + 1 + random_below((uint32_t)frame->len - ETH_HLEN);
 	if (one_in(8))
@@ -166,15 +209,18 @@ static void check_counted(const struct frame *frame, int verdict, const uint64_t
 	}
 	if (verdict == TCX_DROP && (drops != 1 || passes != 0))
 		fail_on(frame, "a drop is not counted under exactly one name");
-	if (verdict == TCX_REDIRECT && (drops != 0 || passes != 0))
+	/* Passed on and resized packets are. */
+	if (verdict == TCX_REDIRECT && (drops != 0 || passes > is_fleet))
 		fail_on(frame, "a redirected packet is counted as dropped or left");
 	if (verdict == 1000 && (drops != 0 || passes > 1 || (must_count && passes != 1)))
 		fail_on(frame, "a packet that is left is not counted under exactly one name");
 }
 
-static bool is_ipv4(const struct frame *frame)
+/* Left to a program of the host, without what was around it. */
+static bool is_popped(int verdict, const struct frame *in)
 {
-	return frame->bytes[12] == ETH_P_IP >> 8 && frame->bytes[13] == (ETH_P_IP & 0xff);
+	return is_fleet && verdict == 1000 && is_ipv4(in) &&
+	       (frame_ip(in)->protocol == 55 || frame_ip(in)->protocol == IPPROTO_IPIP);
 }
 
 static void flood(enum fabric_program program)
@@ -190,7 +236,7 @@ static void flood(enum fabric_program program)
 		bool is_damaged = one_in(2);
 		int verdict;
 
-		in = any_frame(n);
+		in = program == PROGRAM_MESH_PLAIN ? any_encapsulated() : any_frame(n);
 		if (is_damaged)
 			damage(&in);
 		verdict = run(program, ifindex, &in, one_in(16) ? 100 : 0, &out);
@@ -202,10 +248,10 @@ static void flood(enum fabric_program program)
 		outcomes[verdict == TCX_DROP ? 0 : verdict == TCX_REDIRECT ? 1 : 2]++;
 		check_counted(
 			&in, verdict, before, after, program == PROGRAM_WORKER && is_ipv4(&in));
-		if (out.len != in.len)
+		if (out.len != in.len && !(is_fleet && verdict != 1000) && !is_popped(verdict, &in))
 			fail_on(&in, "the length changed");
-		if (!is_damaged && is_ipv4(&in) && frame_sums_are_right(&in) &&
-			!frame_sums_are_right(&out))
+		if (!is_damaged && verdict != TCX_DROP && is_ipv4(&in) &&
+			frame_sums_are_right(&in) && !frame_sums_are_right(&out))
 			fail_on(&in, "a checksum is wrong");
 		memcpy(before, after, sizeof(before));
 	}
@@ -233,11 +279,42 @@ static void the_worker_has_one_answer_to_every_packet(void **state)
 	flood(PROGRAM_WORKER);
 }
 
+/* The same with machines elsewhere. */
+static void the_edge_of_a_fleet_has_one_answer_to_every_packet(void **state)
+{
+	(void)state;
+	flood(PROGRAM_EDGE);
+}
+
+static void the_worker_of_a_fleet_has_one_answer_to_every_packet(void **state)
+{
+	const struct datagram hello = {
+		.from = CLIENT, .to = PUBLIC, .sport = 40000, .dport = PORT, .payload_len = 9};
+	const struct frame frame = frame_udp(&hello);
+	const struct frame outer = frame_minimal(&frame, EDGE, lab.machines[1].service);
+
+	(void)state;
+	lab_mesh(&outer);
+	lab_client_sends(40001, PORT);
+	flood(PROGRAM_WORKER);
+}
+
+static void the_mesh_has_one_answer_to_every_packet(void **state)
+{
+	(void)state;
+	flood(PROGRAM_MESH_PLAIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(the_edge_has_one_answer_to_every_packet, seed),
 		cmocka_unit_test_setup(the_worker_has_one_answer_to_every_packet, seed),
+		cmocka_unit_test_setup(
+			the_edge_of_a_fleet_has_one_answer_to_every_packet, seed_fleet),
+		cmocka_unit_test_setup(
+			the_worker_of_a_fleet_has_one_answer_to_every_packet, seed_fleet),
+		cmocka_unit_test_setup(the_mesh_has_one_answer_to_every_packet, seed_fleet),
 	};
 
 	return cmocka_run_group_tests(tests, lab_up, lab_down);

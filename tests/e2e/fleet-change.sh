@@ -102,7 +102,7 @@ both_again() {
 	grep -q 'b:' "$work/both.out" && grep -q 'c:' "$work/both.out"
 }
 expect "the new machine gets no flows" eventually 5 both_again
-begin dying client-1 400 10 new
+begin dying client-2 400 10 new
 expect "the worker is not killed" wherry lab kill --name "$lab" worker-2
 sleep 1.5
 expect "flows are lost 1.5 s after a worker died" on client-1 "$probe_tool" "$addr" 5000 50 5 new
