@@ -25,6 +25,7 @@ struct target {
 	struct wherry_machine *machine;
 	__u32 index;
 	__be32 local_addr;
+	bool is_former; /* elsewhere, and asked whether it knows the flow */
 };
 
 /* Who sent it and whom it is for, in terms of the service: for an ICMP error, the quoted packet. */
@@ -221,8 +222,10 @@ static __always_inline struct wherry_flow *choose_machine(
 		return flow;
 	if (unlikely(sender && sender != target->index))
 		return find_flow_at(sender, key, target);
-	if (unlikely(former.machine && former.machine->host) && !sender)
+	if (unlikely(former.machine && former.machine->host) && !sender) {
 		*target = former;
+		target->is_former = true;
+	}
 	return NULL;
 }
 
@@ -283,7 +286,9 @@ static __always_inline int send_to_machine(
 	if (unlikely(mesh_bytes(skb, packet) > mesh->mtu_bytes))
 		return send_to_resizer(skb, packet, mesh);
 	count_rx(target->index, packet->tot_len);
-	return encapsulate(skb, packet, mesh, mesh->addr, target->machine->service);
+	/* By its primary address it is asked as a former machine: see bpf/mesh.h. */
+	return encapsulate(skb, packet, mesh, mesh->addr,
+		target->is_former ? target->machine->primary : target->machine->service);
 }
 
 /* The packet is the machine's now: out of the veth, inside its namespace. */

@@ -17,6 +17,9 @@ struct arrival {
 	struct wherry_machine *machine; /* NULL: not here */
 	__u32 index;
 	bool is_from_edge;
+	bool is_near;	  /* from a host of the same region */
+	bool is_asked;	  /* as a former machine: only for flows that it knows */
+	bool is_returned; /* by a former machine that did not know the flow, to this edge */
 	enum wherry_verdict passed; /* why it is for another machine; COUNT: it is not */
 };
 
@@ -40,20 +43,26 @@ static __always_inline bool may_send(
 	return bpf_map_lookup_elem(&wherry_app_hosts, &key);
 }
 
-/* Which machine the packet is for, if not the one it was sent to: its index, 0 for none. */
+/*
+ * Which machine the packet is for, if not the one it was sent to: its index, 0 for none. Hosts of
+ * one region have the same tables; what an edge of another one meant, it has to say itself.
+ */
 static __always_inline __u32 find_next(
 	const struct arrival *arrival, const struct conversation *talk, bool is_known)
 {
 	struct wherry_service *service;
 	struct wherry_slot slot;
 
-	if (is_known)
+	if (is_known || (arrival->is_asked && !arrival->is_near))
 		return 0;
 	service = find_service(talk->addr, IPPROTO_UDP, talk->port);
 	if (!service)
 		return 0;
 	slot = find_slot(service, talk->client, talk->addr, talk->client_port, talk->port);
-	if (arrival->machine && (slot.former != arrival->index || slot.machine == arrival->index))
+	/* What another host passed on is taken: two that disagree must not play with it. */
+	if (arrival->machine &&
+		(!arrival->is_from_edge || !arrival->is_near || slot.former != arrival->index ||
+			slot.machine == arrival->index))
 		return 0;
 	return slot.machine;
 }
@@ -98,8 +107,8 @@ static __always_inline __sum16 replace_addrs(
  * packet itself, so that hosts that disagree do not play with it for ever. With RFC 2004 both are
  * one header.
  */
-static __always_inline int pass_on_elsewhere(struct __sk_buff *skb, const struct packet *packet,
-	const struct arrival *arrival, const struct wherry_machine *machine)
+static __always_inline int pass_on(struct __sk_buff *skb, const struct packet *packet,
+	const struct arrival *arrival, __be32 from, __be32 to)
 {
 	const __u32 inside = arrival->outside.bytes == WHERRY_IPIP_BYTES ? IP_HEADER_LEN : 0;
 	const struct wherry_mesh *mesh = arrival->mesh;
@@ -120,14 +129,28 @@ static __always_inline int pass_on_elsewhere(struct __sk_buff *skb, const struct
 			return drop(WHERRY_REWRITE_FAILED);
 		ip = outer;
 	}
-	ip.saddr = mesh->addr;
-	ip.daddr = machine->service;
+	ip.saddr = from;
+	ip.daddr = to;
 	ip.check = 0;
 	ip.check = sum_words((__u32 *)&ip, sizeof(ip) / 4);
 	if (bpf_skb_store_bytes(skb, l2_len, &ip, sizeof(ip), 0) < 0)
 		return drop(WHERRY_REWRITE_FAILED);
 	count_passed(arrival);
 	return leave_by_mesh(mesh);
+}
+
+static __always_inline int pass_on_elsewhere(struct __sk_buff *skb, const struct packet *packet,
+	const struct arrival *arrival, const struct wherry_machine *machine)
+{
+	return pass_on(skb, packet, arrival, arrival->mesh->addr, machine->service);
+}
+
+/* To the edge that asked: the address from which it comes says that this is no answer. */
+static __always_inline int give_back(
+	struct __sk_buff *skb, const struct packet *packet, struct arrival *arrival)
+{
+	arrival->passed = WHERRY_RETURNED;
+	return pass_on(skb, packet, arrival, arrival->outside.to, arrival->outside.from);
 }
 
 /* To @machine, which is on this host, at @local_addr. */
@@ -155,7 +178,7 @@ static __always_inline int take_whole(struct __sk_buff *skb, enum packet_kind ki
 	struct packet *packet, struct arrival *arrival)
 {
 	const bool is_error = kind == PACKET_ICMP_ERROR;
-	const struct conversation talk = {
+	struct conversation talk = {
 		.client = is_error ? packet->quoted_daddr : packet->saddr,
 		.addr = packet->daddr,
 		.client_port = is_error ? packet->quoted_dport : packet->sport,
@@ -179,12 +202,21 @@ static __always_inline int take_whole(struct __sk_buff *skb, enum packet_kind ki
 		flow = find_flow(target.machine, &key);
 	next = find_next(
 		arrival, &talk, flow || (target.machine && find_outflow(&talk) == target.index));
+	if (unlikely(arrival->is_asked && !next && !flow)) {
+		if (packet->more_fragments)
+			remember_fragment(packet, (struct wherry_fragment){
+							  .machine = target.index,
+							  .edge = arrival->outside.from,
+						  });
+		return give_back(skb, packet, arrival);
+	}
 	if (unlikely(next || !target.machine)) {
 		target.index = next;
 		target.machine = find_machine(next);
 		if (!target.machine)
 			return drop(WHERRY_MESH_NO_MACHINE);
-		arrival->passed = arrival->machine ? WHERRY_PASSED_ON : WHERRY_STALE_ROUTE;
+		arrival->passed = arrival->machine || arrival->is_returned ? WHERRY_PASSED_ON
+									   : WHERRY_STALE_ROUTE;
 		if (target.machine->host) {
 			if (packet->more_fragments)
 				remember_fragment(
@@ -199,8 +231,14 @@ static __always_inline int take_whole(struct __sk_buff *skb, enum packet_kind ki
 	} else {
 		if (!flow && is_forged(arrival, target.machine, talk.client))
 			return drop(WHERRY_MARTIAN_SOURCE);
-		target.local_addr =
-			learn_flow(skb, target.machine, &key, flow, &talk, WHERRY_VIA_MESH);
+		/* A client of this edge, whose packet was elsewhere: it came in by a route. */
+		if (arrival->is_returned &&
+			find_place(skb, talk.addr, talk.client, &talk.ifindex) != PLACE_OUTSIDE)
+			return drop(WHERRY_MARTIAN_SOURCE);
+		target.local_addr = learn_flow(skb, target.machine, &key, flow, &talk,
+			arrival->is_returned ? WHERRY_VIA_NEIGHBOUR : WHERRY_VIA_MESH);
+		if (!target.local_addr)
+			return drop(WHERRY_MARTIAN_SOURCE);
 	}
 	if (packet->more_fragments)
 		remember_fragment(packet, (struct wherry_fragment){
@@ -225,8 +263,13 @@ static __always_inline int take_later(
 	machine = find_machine(index);
 	if (!machine)
 		return drop(WHERRY_STALE_MACHINE);
+	if (fragment->edge) {
+		arrival->machine = machine;
+		return give_back(skb, packet, arrival);
+	}
 	if (machine->host) {
-		arrival->passed = arrival->machine ? WHERRY_PASSED_ON : WHERRY_STALE_ROUTE;
+		arrival->passed = arrival->machine || arrival->is_returned ? WHERRY_PASSED_ON
+									   : WHERRY_STALE_ROUTE;
 		return pass_on_elsewhere(skb, packet, arrival, machine);
 	}
 	if (addr != machine->primary && addr != machine->service)
@@ -234,29 +277,43 @@ static __always_inline int take_later(
 	return take_in(skb, PACKET_UDP_LATER, packet, arrival, machine, index, addr);
 }
 
-static __always_inline int to_machine(struct __sk_buff *skb, enum packet_kind kind,
-	struct packet *packet, struct arrival *arrival)
+/* Whether the packet may come to a machine of this host; COUNT: it may. */
+static __always_inline enum wherry_verdict admit(
+	const struct packet *packet, struct arrival *arrival)
 {
 	struct wherry_machine *machine = find_endpoint(arrival->outside.to, &arrival->index);
 	struct wherry_host *host = bpf_map_lookup_elem(&wherry_hosts, &arrival->outside.from);
 	struct wherry_address *address;
 
 	if (!host)
-		return drop(WHERRY_MESH_UNKNOWN_HOST);
-	if (machine && machine->service != arrival->outside.to)
-		machine = NULL;
+		return WHERRY_MESH_UNKNOWN_HOST;
 	if (!may_send(machine, host, arrival->outside.from))
-		return drop(WHERRY_MESH_NOT_ALLOWED);
+		return WHERRY_MESH_NOT_ALLOWED;
 	address = bpf_map_lookup_elem(&wherry_addresses, &packet->daddr);
 	if (!address || (machine && address->app != machine->app))
-		return drop(WHERRY_MESH_NOT_ALLOWED);
+		return WHERRY_MESH_NOT_ALLOWED;
 	arrival->is_from_edge = host->roles & WHERRY_HOST_EDGE;
+	arrival->is_near = host->roles & WHERRY_HOST_NEAR;
+	arrival->is_asked = machine && machine->service != arrival->outside.to;
+	if (arrival->is_asked && !arrival->is_from_edge)
+		return WHERRY_MESH_NOT_ALLOWED;
 	if (machine && !machine->host)
 		arrival->machine = machine;
 	else
 		note_stale(arrival);
-	return kind == PACKET_UDP_LATER ? take_later(skb, packet, arrival)
-					: take_whole(skb, kind, packet, arrival);
+	return WHERRY_VERDICT_COUNT;
+}
+
+/* Likewise a packet that this edge asked @machine's host about, and that came back. */
+static __always_inline enum wherry_verdict admit_returned(
+	const struct packet *packet, struct arrival *arrival, const struct wherry_machine *machine)
+{
+	struct wherry_address *address = bpf_map_lookup_elem(&wherry_addresses, &packet->daddr);
+
+	if (!machine->host || !address || address->app != machine->app)
+		return WHERRY_MESH_NOT_ALLOWED;
+	arrival->is_returned = true;
+	return WHERRY_VERDICT_COUNT;
 }
 
 /*
@@ -276,17 +333,13 @@ static __always_inline void learn_sender(
 		learn_outflow(machine, index, packet->saddr, packet);
 }
 
-/* From a machine elsewhere, by this edge. */
+/* From @machine, which is elsewhere, by this edge. */
 static __always_inline int to_client(struct __sk_buff *skb, enum packet_kind kind,
-	struct packet *packet, const struct outside *outside)
+	struct packet *packet, const struct outside *outside, struct wherry_machine *machine,
+	__u32 index)
 {
 	struct wherry_address *address = bpf_map_lookup_elem(&wherry_addresses, &packet->saddr);
-	struct wherry_machine *machine;
-	__u32 index;
 
-	machine = find_endpoint(outside->from, &index);
-	if (!machine || machine->service != outside->from)
-		return drop(WHERRY_MESH_UNKNOWN_HOST);
 	if (!machine->host || !address || address->app != machine->app)
 		return drop(WHERRY_MESH_NOT_ALLOWED);
 	if (kind == PACKET_UDP)
@@ -303,6 +356,7 @@ static __always_inline int from_mesh(struct __sk_buff *skb)
 	struct packet packet = {.ifindex = load_once(skb->ifindex)};
 	struct arrival arrival = {.passed = WHERRY_VERDICT_COUNT};
 	enum packet_kind kind = parse_encapsulated(skb, &packet, &arrival.outside);
+	enum wherry_verdict verdict;
 
 	arrival.mesh = find_mesh();
 	if (!arrival.mesh)
@@ -316,7 +370,20 @@ static __always_inline int from_mesh(struct __sk_buff *skb)
 		return drop(WHERRY_MESH_MALFORMED);
 	if (kind == PACKET_OTHER)
 		return drop(WHERRY_MESH_NOT_ALLOWED);
-	if (arrival.outside.to == arrival.mesh->addr)
-		return to_client(skb, kind, &packet, &arrival.outside);
-	return to_machine(skb, kind, &packet, &arrival);
+	if (arrival.outside.to == arrival.mesh->addr) {
+		__u32 index = 0;
+		struct wherry_machine *machine = find_endpoint(arrival.outside.from, &index);
+
+		if (!machine)
+			return drop(WHERRY_MESH_UNKNOWN_HOST);
+		if (likely(machine->service == arrival.outside.from))
+			return to_client(skb, kind, &packet, &arrival.outside, machine, index);
+		verdict = admit_returned(&packet, &arrival, machine);
+	} else {
+		verdict = admit(&packet, &arrival);
+	}
+	if (verdict != WHERRY_VERDICT_COUNT)
+		return drop(verdict);
+	return kind == PACKET_UDP_LATER ? take_later(skb, &packet, &arrival)
+					: take_whole(skb, kind, &packet, &arrival);
 }

@@ -128,6 +128,7 @@ _Static_assert(sizeof(struct wherry_host) == 4, "no holes");
 enum wherry_host_role {
 	WHERRY_HOST_EDGE = 1 << 0,
 	WHERRY_HOST_WORKER = 1 << 1,
+	WHERRY_HOST_NEAR = 1 << 2, /* of this host's region: it has the same tables */
 };
 
 /* A host has machines of the app: it may pass on packets for its services. */
@@ -324,6 +325,8 @@ _Static_assert(sizeof(struct wherry_traffic) == 32, "no holes");
 	X(TO_HOST, "to_host", PASS, "answers to a program of the host itself")                     \
 	X(PASSED_ON, "passed_on", PASS,                                                            \
 		"a flow of a former machine that it did not know, passed on to the next one")      \
+	X(RETURNED, "returned", PASS,                                                              \
+		"a former machine did not know the flow; back to the edge, which knows the next")  \
 	X(STALE_ROUTE, "stale_route", PASS,                                                        \
 		"an edge sent to a machine that is not here any more, passed on to one that is")   \
 	X(RESIZED, "resized", PASS, "too large for the mesh; refused by ICMP, or cut to size")

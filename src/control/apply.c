@@ -497,6 +497,7 @@ void catalog_apply(struct control *control, const char *key, const char *value, 
 	int64_t revision)
 {
 	const int rank = catalog_rank(key);
+	const bool was_read = mirror_is_read(control->mirror, key);
 	struct err err = {};
 	json_t *json;
 	int r;
@@ -520,5 +521,9 @@ void catalog_apply(struct control *control, const char *key, const char *value, 
 	/* What is not the value's fault may be better later. */
 	if (r != -EBADMSG && r != -EEXIST)
 		control->must_reload = true;
-	log_error("catalog-record-skipped", "key=%s reason=\"%s\"", key, err.text);
+	/* Once: it may be written again and again. */
+	if (was_read)
+		log_error("catalog-record-skipped", "key=%s reason=\"%s\"", key, err.text);
+	else
+		log_debug("catalog-record-skipped", "key=%s reason=\"%s\"", key, err.text);
 }

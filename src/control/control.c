@@ -76,35 +76,6 @@ static void forget_stale_machines(struct control *control)
 	free(stale.ids);
 }
 
-/* Held by a deploy of this host's last daemon, or of a host that is no more. */
-static bool is_left_behind(const struct control *control, const struct machine *machine)
-{
-	const unsigned int by = machine->record->held_by;
-
-	return machine->record->is_held &&
-	       (!by || by == control->host_id || !host_find(control, by));
-}
-
-/* Those on other hosts are told by the catalog. */
-static void let_go_of_held(struct control *control)
-{
-	struct change change = {};
-	struct err err;
-
-	for (size_t i = 0; i < control->machine_count; i++) {
-		struct machine *machine = control->machines[i];
-
-		if (machine->is_local || !machine->record->is_held ||
-			machine->record->held_by != control->host_id ||
-			machine->record->wish == WISH_DESTROYED)
-			continue;
-		machine->record->wish = WISH_DESTROYED;
-		change_put_machine(&change, machine->record);
-	}
-	if (change_commit(control, &change, &err) < 0)
-		log_warn("catalog-write-failed", "reason=\"%s\"", err.text);
-}
-
 static void all_known(uv_timer_t *timer)
 {
 	struct control *control = timer->data;
@@ -118,26 +89,22 @@ static void all_known(uv_timer_t *timer)
 	serve(control);
 	forget_stale_machines(control);
 	serve(control);
-	let_go_of_held(control);
 	/* Last: programs of a build with other maps must not meet empty ones. */
 	if (public_attach(control, &err) < 0)
 		log_error("data-plane-not-attached", "reason=\"%s\"", err.text);
 	for (size_t i = control->machine_count; i-- > 0;)
 		machine_step(control->machines[i]);
+	held_let_go(control);
 	control->ready_fn(control->ready_arg);
 }
 
 static void adopt_machines(struct control *control)
 {
-	/* A machine that a rollout of an earlier daemon left behind serves nothing. */
 	for (size_t i = 0; i < control->machine_count; i++) {
 		struct machine *machine = control->machines[i];
 
-		if (!machine->is_local)
-			continue;
-		if (is_left_behind(control, machine))
-			machine->record->wish = WISH_DESTROYED;
-		machine_adopt(machine);
+		if (machine->is_local)
+			machine_adopt(machine);
 	}
 	uv_timer_start(&control->adopt_timer, all_known, 0, ADOPT_TICK_MS);
 }

@@ -19,6 +19,7 @@
  *   public.c     the public interface, and the host's network around it
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
+ *   held.c       machines that such a one left behind
  *   views.c      the documents of the API
  *   drains.c     machines away from hosts that are to be left, or are lost
  *   routes.c     the API's calls
@@ -155,6 +156,7 @@ struct control {
 	uv_timer_t settle_timer; /* acts once on several changes of the catalog */
 	bool is_reading;	 /* all of the catalog: releases come after their apps */
 	bool must_reload;	 /* something of the catalog was missed, or could not be taken */
+	int reload_failure;	 /* said already; 0: none */
 	bool is_store_away;	 /* what was said of it last */
 	struct fabric *fabric;
 	struct host_config config;
@@ -341,6 +343,13 @@ void fleet_update(struct control *control);
 uint32_t fleet_region_rtt_us(const struct control *control, const char *region);
 /* The largest packet that a machine of this host sends. */
 unsigned int fleet_machine_mtu(const struct control *control);
+
+/* held.c */
+
+/* A machine of the app that a rollout of another host has not decided about; or NULL. */
+const struct machine *held_elsewhere(const struct control *control, const char *app);
+/* Lets go of machines whose rollout is no more; called now and then. */
+void held_let_go(struct control *control);
 
 /* checks.c */
 
@@ -537,7 +546,7 @@ void rollout_request_clear(struct rollout_request *request);
 /* A machine changed its state or is gone. */
 void rollouts_machine_changed(struct control *control);
 void rollouts_free(struct control *control);
-bool rollout_is_active(const struct control *control, const struct app *app);
+bool rollout_is_active(const struct control *control, const char *app);
 /* Whether any ROLLOUT_MOVE is under way. */
 bool rollout_is_moving(const struct control *control);
 

@@ -149,7 +149,7 @@ static bool must_wait(struct control *control, const struct app *app, const stru
 {
 	const struct failed_move *failed = *find_failed(control, app->record->name, host->id);
 
-	return rollout_is_active(control, app) ||
+	return rollout_is_active(control, app->record->name) ||
 	       (failed && clock_now_ms() - failed->at_ms < RETRY_MS);
 }
 

@@ -162,6 +162,7 @@ static int set_hosts(struct control *control, struct err *err)
 				.mesh_addr = record->mesh_v4,
 				.is_edge = record->is_edge,
 				.is_worker = record->is_worker,
+				.is_near = strcmp(record->region, control->config.region) == 0,
 			};
 	}
 	return fabric_set_hosts(control->fabric, hosts, count, err);
@@ -368,6 +369,8 @@ static void tick(uv_timer_t *timer)
 	formers_tick(control);
 	serve_forget_late(control);
 	drains_tick(control);
+	if (control->is_ready && !control->is_store_away)
+		held_let_go(control);
 	fabric_stale_take(control->fabric, log_stale, control, NULL);
 	if (now_ms - control->published_ms >= PUBLISH_MS) {
 		control->published_ms = now_ms;

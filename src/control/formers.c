@@ -15,6 +15,12 @@
 
 #define LOOK_MS 2000 /* reading the flows takes up to some 50 ms */
 
+/*
+ * A membership that comes back (a machine was unhealthy for a moment) may be one that was settled
+ * before. The host of the former machine takes that back when it looks next.
+ */
+#define YOUNG_MS (2 * LOOK_MS + 1000)
+
 /* One machine that is a former one, and what is known of the groups where it is that. */
 struct former {
 	char id[MACHINE_ID_LEN];
@@ -78,8 +84,6 @@ static bool is_forgotten_by_time(struct control *control, struct machine *machin
 
 	if (!host || !host->record || strcmp(host->record->region, control->config.region) == 0)
 		return false;
-	if (!machine->former_since_ms)
-		machine->former_since_ms = clock_now_ms();
 	return clock_now_ms() - machine->former_since_ms >= control->config.flow_idle_s * 1000ULL;
 }
 
@@ -96,35 +100,65 @@ static void look_at(void *arg, const char *group, const char *id)
 	former = former_of(formers, id);
 	if (!former)
 		return;
+	if (!machine->former_since_ms)
+		machine->former_since_ms = clock_now_ms();
 	if (machine->is_local)
 		look_for_flows(control, group, former);
 	former->is_unsettled |=
 		!is_settled(control, machine, group) && !is_forgotten_by_time(control, machine);
 }
 
-static void act(struct control *control, const struct former *former)
+/* Also that there are flows again where there were none. Returns whether the catalog says so. */
+static bool write_settled(
+	struct control *control, struct machine *machine, const struct former *former)
 {
-	struct machine *machine = machine_find(control, former->id);
 	struct change change = {};
 	struct err err;
 
-	if (machine->is_local && !former->has_flows && former->is_unsettled) {
-		change_put_settled(&change, former->id, former->settled);
-		if (change_commit(control, &change, &err) < 0) {
-			log_debug("settled-not-written", "reason=\"%s\"", err.text);
+	if (json_equal(machine->settled, former->settled))
+		return true;
+	change_put_settled(&change, former->id, former->settled);
+	if (change_commit(control, &change, &err) < 0) {
+		log_debug("settled-not-written", "reason=\"%s\"", err.text);
+		return false;
+	}
+	json_decref(machine->settled);
+	machine->settled = json_incref(former->settled);
+	return true;
+}
+
+static void act(struct control *control, const struct former *former)
+{
+	struct machine *machine = machine_find(control, former->id);
+	struct err err;
+
+	if (machine->is_local) {
+		if (!write_settled(control, machine, former) || former->has_flows)
 			return;
-		}
-		json_decref(machine->settled);
-		machine->settled = json_incref(former->settled);
-	} else if (former->is_unsettled || former->has_flows) {
+	} else if (former->is_unsettled || clock_now_ms() - machine->former_since_ms < YOUNG_MS) {
 		return;
 	}
-	machine->former_since_ms = 0;
 	if (fabric_machine_forget_former(control->fabric, former->id, &err) < 0)
 		log_error(
 			"data-plane-not-updated", "machine=%s reason=\"%s\"", former->id, err.text);
 	else
 		log_info("former-forgotten", "machine=%s", former->id);
+}
+
+/* Who is nobody's former machine now is young again when it becomes one. */
+static void note_others(struct control *control, const struct formers *formers)
+{
+	for (size_t i = 0; i < control->machine_count; i++) {
+		struct machine *machine = control->machines[i];
+		bool is_former = false;
+
+		if (!machine->former_since_ms)
+			continue;
+		for (size_t f = 0; f < formers->count && !is_former; f++)
+			is_former = strcmp(formers->items[f].id, machine->record->id) == 0;
+		if (!is_former)
+			machine->former_since_ms = 0;
+	}
 }
 
 void formers_tick(struct control *control)
@@ -138,6 +172,7 @@ void formers_tick(struct control *control)
 	control->formers_ms = now_ms;
 	if (fabric_formers_each(control->fabric, look_at, &formers, &err) < 0)
 		log_warn("formers-not-read", "reason=\"%s\"", err.text);
+	note_others(control, &formers);
 	for (size_t i = 0; i < formers.count; i++) {
 		act(control, &formers.items[i]);
 		json_decref(formers.items[i].settled);

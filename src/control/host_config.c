@@ -326,7 +326,7 @@ static void read_max_flows(struct reader *reader)
 #define HOST_NAME_MAX_LEN 63
 #define MIN_MESH_BITS	  12
 #define MAX_MESH_BITS	  28
-#define FLOW_IDLE_S	  3600
+#define FLOW_IDLE_S	  600
 
 static void read_host_name(struct reader *reader)
 {

@@ -18,7 +18,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define TICK_MS 20
+#define TICK_MS	    20
+#define CLASHES_MAX 100
 
 static void tick(uv_timer_t *timer);
 
@@ -75,13 +76,7 @@ static int status_of(const char *code)
 	return 409;
 }
 
-/* The code of a commit that failed with @r. */
-static const char *code_of(int r)
-{
-	return r == -EAGAIN ? "conflict" : "unavailable";
-}
-
-/* Puts a wish into the catalog; without a catalog it holds until the daemon ends. */
+/* Puts a wish into the catalog. Without one, held_let_go() sees to machines on other hosts. */
 static void wish_destroyed(struct control *control, const char *id)
 {
 	struct machine *machine = machine_find(control, id);
@@ -92,8 +87,11 @@ static void wish_destroyed(struct control *control, const char *id)
 		return;
 	machine->record->wish = WISH_DESTROYED;
 	change_put_machine(&change, machine->record);
-	if (change_commit(control, &change, &err) < 0)
+	if (change_commit(control, &change, &err) < 0) {
 		log_warn("catalog-write-failed", "machine=%s reason=\"%s\"", id, err.text);
+		if (!machine->is_local)
+			machine->record->wish = WISH_STARTED;
+	}
 	machine_step(machine);
 }
 
@@ -157,7 +155,7 @@ static void remove_app(struct rollout *rollout)
 			change_delete_ip(&change, control->ips[i]);
 	r = change_commit(control, &change, &err);
 	if (r < 0) {
-		fail(rollout, code_of(r), err.text);
+		fail(rollout, rollout_code_of(r), err.text);
 		return;
 	}
 	for (size_t i = control->ip_count; i-- > 0;)
@@ -229,117 +227,19 @@ static void check_leaving(struct rollout *rollout)
 	finish(rollout);
 }
 
-/*
- * Whether all new machines are still there and up: while the later ones came up, the first may have
- * crashed or been destroyed.
- */
-static int check_fresh(const struct rollout *rollout, struct err *err)
-{
-	for (size_t i = 0; i < rollout->fresh_count; i++) {
-		const struct machine *machine =
-			machine_find(rollout->control, rollout->fresh[i].id);
-
-		if (!machine || machine->record->wish != WISH_STARTED)
-			return err_set(err, -ECANCELED,
-				"machine %s was taken away while others came up",
-				rollout->fresh[i].id);
-		if (machine->state != STATE_STARTED)
-			return err_set(err, -EIO, "machine %s did not stay up: %s",
-				rollout->fresh[i].id,
-				machine->failure ? machine->failure : "its program ended");
-	}
-	return 0;
-}
-
-/* A machine by hand changes nothing of an app that has a release. */
-static bool changes_app(const struct rollout *rollout)
-{
-	return rollout->kind != ROLLOUT_DESTROY &&
-	       (rollout->kind != ROLLOUT_RUN || rollout->release);
-}
-
-static int64_t app_revision(const struct rollout *rollout)
-{
-	char key[STORE_KEY_MAX_BYTES];
-
-	snprintf(key, sizeof(key), "apps/%s", rollout->app_name);
-	return mirror_get(rollout->control->mirror, key);
-}
-
-/* The transaction that turns everything over. */
-static int commit(struct rollout *rollout, struct err *err)
-{
-	struct control *control = rollout->control;
-	_free_ enum machine_wish *wishes = calloc(rollout->leaving_count + 1, sizeof(*wishes));
-	struct change change = {};
-	int r;
-
-	if (!wishes)
-		return err_errno(err, -ENOMEM, "cannot write to the catalog");
-	/* What was planned is of the app as it was then. */
-	if (changes_app(rollout) && app_revision(rollout) != rollout->app_revision)
-		return err_set(err, -EAGAIN,
-			"another host deployed, scaled or moved app %s meanwhile; ask again",
-			rollout->app_name);
-	if (rollout->release) {
-		rollout->record->release = rollout->release->number;
-		change_put_release(&change, rollout->release);
-	}
-	if (changes_app(rollout))
-		change_put_app(&change, rollout->record);
-	for (size_t i = 0; i < rollout->fresh_count; i++) {
-		struct machine *machine = machine_find(control, rollout->fresh[i].id);
-
-		machine->record->is_held = false;
-		change_put_machine(&change, machine->record);
-	}
-	for (size_t i = 0; i < rollout->leaving_count; i++) {
-		struct machine *machine = machine_find(control, rollout->leaving[i]);
-
-		if (machine) {
-			wishes[i] = machine->record->wish;
-			machine->record->wish = WISH_DESTROYED;
-			change_put_machine(&change, machine->record);
-		}
-	}
-	r = change_commit(control, &change, err);
-	if (r == 0)
-		return 0;
-	for (size_t i = 0; i < rollout->fresh_count; i++)
-		machine_find(control, rollout->fresh[i].id)->record->is_held = true;
-	for (size_t i = 0; i < rollout->leaving_count; i++) {
-		struct machine *machine = machine_find(control, rollout->leaving[i]);
-
-		if (machine)
-			machine->record->wish = wishes[i];
-	}
-	return r;
-}
-
 static void turn_over(struct rollout *rollout)
 {
-	struct control *control = rollout->control;
-	struct app *app = catalog_find_app(control, rollout->app_name);
-	struct err err;
-	int r;
+	const char *code = "failed";
+	struct err err = {};
+	int r = rollout_turn_over(rollout, &code, &err);
 
-	if (check_fresh(rollout, &err) < 0) {
-		fail(rollout, "failed", err.text);
-		return;
-	}
-	r = commit(rollout, &err);
 	if (r < 0) {
-		fail(rollout, code_of(r), err.text);
+		fail(rollout, code, err.text);
 		return;
 	}
-	if (changes_app(rollout)) {
-		app_record_free(app->record);
-		app->record = take_ptr(rollout->record);
-	}
-	if (rollout->release)
-		app_set_release(
-			control, app, take_ptr(rollout->release), take_ptr(rollout->config));
-	if (serve_apply(control, &err) < 0)
+	if (r == 1)
+		return; /* asked again at the next tick */
+	if (err.text[0])
 		api_stream_warning(rollout->stream, "%s", err.text);
 	rollout->phase = PHASE_LEAVING;
 	if (rollout->leaving_count)
@@ -347,7 +247,7 @@ static void turn_over(struct rollout *rollout)
 			rollout->leaving_count, rollout->leaving_count == 1 ? "" : "s",
 			rollout->leaving_count == 1 ? "drains and leaves" : "drain and leave");
 	for (size_t i = 0; i < rollout->leaving_count; i++) {
-		struct machine *machine = machine_find(control, rollout->leaving[i]);
+		struct machine *machine = machine_find(rollout->control, rollout->leaving[i]);
 
 		if (machine)
 			machine_step(machine);
@@ -363,9 +263,18 @@ static void make_next(struct rollout *rollout);
 static void check_up(struct rollout *rollout)
 {
 	struct fresh *fresh = &rollout->fresh[rollout->at];
-	struct machine *machine = machine_find(rollout->control, fresh->id);
+	struct machine *machine;
 	struct err err = {};
 
+	if (rollout->at == rollout->fresh_count) {
+		turn_over(rollout);
+		return;
+	}
+	if (!fresh->id[0]) {
+		make_next(rollout);
+		return;
+	}
+	machine = machine_find(rollout->control, fresh->id);
 	if (!machine || machine->record->wish != WISH_STARTED) {
 		err_set(&err, -ECANCELED, "machine %s was taken away while it came up", fresh->id);
 		fail(rollout, "conflict", err.text);
@@ -397,6 +306,13 @@ static void check_up(struct rollout *rollout)
 	make_next(rollout);
 }
 
+/* Another host took the same network at the same moment, which is heard of soon. */
+static bool must_try_again(struct rollout *rollout, int r)
+{
+	/* What a machine by hand is made from is used up. */
+	return r == -EAGAIN && rollout->kind != ROLLOUT_RUN && rollout->clashes++ < CLASHES_MAX;
+}
+
 static void make_next(struct rollout *rollout)
 {
 	struct control *control = rollout->control;
@@ -413,6 +329,8 @@ static void make_next(struct rollout *rollout)
 	}
 	fresh = &rollout->fresh[rollout->at];
 	r = rollout_build_machine(rollout, fresh, &record, &err);
+	if (must_try_again(rollout, r))
+		return;
 	if (r < 0) {
 		fail(rollout, r == -EHOSTDOWN ? "unavailable" : "failed", err.text);
 		return;
@@ -420,9 +338,12 @@ static void make_next(struct rollout *rollout)
 	change_put_machine(&change, record);
 	change_claim_network(&change, record);
 	r = change_commit(control, &change, &err);
-	if (r < 0) {
+	if (r < 0)
 		machine_record_free(record);
-		fail(rollout, code_of(r), err.text);
+	if (must_try_again(rollout, r))
+		return;
+	if (r < 0) {
+		fail(rollout, rollout_code_of(r), err.text);
 		return;
 	}
 	memcpy(fresh->id, record->id, sizeof(fresh->id));
@@ -442,13 +363,26 @@ static void make_next(struct rollout *rollout)
 	machine_step(machine);
 }
 
+/* Another host was quicker to destroy it. */
+static void app_gone(struct rollout *rollout)
+{
+	if (rollout->kind != ROLLOUT_DESTROY) {
+		fail(rollout, "conflict", "the app was destroyed from another host meanwhile");
+		return;
+	}
+	api_stream_done(take_ptr(rollout->stream), json_pack("{s:s}", "Name", rollout->app_name));
+	end(rollout);
+}
+
 static void tick(uv_timer_t *timer)
 {
 	struct rollout *rollout = timer->data;
 
 	if (rollout->is_over || rollout->phase == PHASE_IMAGE)
 		return;
-	if (rollout->phase == PHASE_UP)
+	if (!catalog_find_app(rollout->control, rollout->app_name))
+		app_gone(rollout);
+	else if (rollout->phase == PHASE_UP)
 		check_up(rollout);
 	else
 		check_leaving(rollout);
@@ -461,10 +395,10 @@ void rollouts_machine_changed(struct control *control)
 		uv_timer_start(&rollout->tick, tick, 0, TICK_MS);
 }
 
-bool rollout_is_active(const struct control *control, const struct app *app)
+bool rollout_is_active(const struct control *control, const char *app)
 {
 	for (const struct rollout *rollout = control->rollouts; rollout; rollout = rollout->next)
-		if (strcmp(rollout->app_name, app->record->name) == 0)
+		if (strcmp(rollout->app_name, app) == 0)
 			return true;
 	return false;
 }
@@ -515,27 +449,13 @@ static int take_ips(struct rollout *rollout, struct err *err)
 	return 0;
 }
 
-static void warn_of_tcp(const struct rollout *rollout)
-{
-	for (size_t s = 0; rollout->config && s < rollout->config->service_count; s++) {
-		const struct service *service = &rollout->config->services[s];
-
-		if (service->protocol == PROTOCOL_TCP && service->port_count)
-			api_stream_warning(rollout->stream,
-				"the TCP service on port %u is not "
-				"served yet: this version forwards UDP",
-				service->ports[0].range.first);
-	}
-}
-
 static void bring_up(struct rollout *rollout, const char *failure)
 {
-	if (failure) {
-		fail(rollout, "failed", failure);
-		return;
-	}
 	rollout->phase = PHASE_UP;
-	make_next(rollout);
+	if (failure)
+		fail(rollout, "failed", failure);
+	else
+		make_next(rollout);
 }
 
 int rollout_begin(struct control *control, struct rollout_request *request, struct api_request *req,
@@ -568,18 +488,15 @@ int rollout_begin(struct control *control, struct rollout_request *request, stru
 	rollout->tick.data = rollout;
 	rollout->next = control->rollouts;
 	control->rollouts = rollout;
-	warn_of_tcp(rollout);
+	rollout_warn_of_tcp(rollout);
 	r = take_ips(rollout, err);
 	if (r < 0) {
-		fail(rollout, code_of(r), err->text);
+		fail(rollout, rollout_code_of(r), err->text);
 		return 0;
 	}
-	rollout->app_revision = app_revision(rollout);
+	rollout->app_revision = rollout_app_revision(rollout);
 	uv_timer_start(&rollout->tick, tick, TICK_MS, TICK_MS);
-	if (!rollout_image_is_needed(rollout))
-		bring_up(rollout, NULL);
-	else if (rollout_image_find(rollout, bring_up, err) < 0)
-		fail(rollout, "failed", err->text);
+	rollout_image_find(rollout, bring_up);
 	return 0;
 }
 

@@ -57,26 +57,27 @@ static void looked(uv_work_t *work, int status)
 	free(image);
 }
 
-bool rollout_image_is_needed(const struct rollout *rollout)
+void rollout_image_find(struct rollout *rollout, rollout_image_fn *fn)
 {
-	return rollout->control->is_fleet && rollout->release && rollout->release->image;
-}
+	struct rollout_image *image;
 
-int rollout_image_find(struct rollout *rollout, rollout_image_fn *fn, struct err *err)
-{
-	struct rollout_image *image = calloc(1, sizeof(*image));
-
+	if (!rollout->control->is_fleet || !rollout->release || !rollout->release->image) {
+		fn(rollout, NULL);
+		return;
+	}
+	image = calloc(1, sizeof(*image));
 	if (image)
 		image->name = strdup(rollout->release->image);
 	if (!image || !image->name) {
 		free(image);
-		return err_errno(err, -ENOMEM, "cannot make a release");
+		fn(rollout, "out of memory");
+		return;
 	}
 	image->rollout = rollout;
 	image->fn = fn;
 	image->work.data = image;
 	rollout->image = image;
-	return uv_queue_work(rollout->control->loop, &image->work, look, looked);
+	uv_queue_work(rollout->control->loop, &image->work, look, looked);
 }
 
 void rollout_image_forget(struct rollout *rollout)

@@ -233,6 +233,9 @@ static bool is_of_rollout(const struct rollout *rollout, const struct machine *m
 	if (strcmp(machine->record->app, rollout->app_name) != 0 ||
 		machine->record->wish == WISH_DESTROYED)
 		return false;
+	/* Another rollout's, that is over or will be. */
+	if (machine->record->is_held)
+		return rollout->kind == ROLLOUT_DESTROY;
 	if (rollout->kind == ROLLOUT_MOVE)
 		return machine->record->host == rollout->from_host &&
 		       move_is_possible(machine, &reason);
@@ -354,8 +357,17 @@ static int check_request(struct rollout *rollout, const struct rollout_request *
 	const char **code, struct err *err)
 {
 	const struct app *app = request->app;
+	const struct machine *held;
 
-	if (rollout_is_active(rollout->control, app)) {
+	held = held_elsewhere(rollout->control, app->record->name);
+	if (held) {
+		err_set(err, -EBUSY,
+			"app %s is being deployed or scaled from host %s already; wait for that to "
+			"end",
+			app->record->name, host_name(rollout->control, held->record->held_by));
+		return refuse(code, "conflict", -EBUSY);
+	}
+	if (rollout_is_active(rollout->control, app->record->name)) {
 		err_set(err, -EBUSY,
 			"app %s is being deployed or scaled already; wait for that to "
 			"end",

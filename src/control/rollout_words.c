@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the program of a machine that did not come up said last. */
+/* Words of a rollout: what the program that did not come up said last, what is not served. */
 #include "control/rollout_impl.h"
 
 #include "machine/logs.h"
@@ -24,4 +24,17 @@ void rollout_add_last_words(const struct machine *machine, struct err *err)
 	logs_read(dir, &cursor, add_log_line, line);
 	if (*line)
 		snprintf(err->text + len, sizeof(err->text) - len, "; its last words: %s", line);
+}
+
+void rollout_warn_of_tcp(const struct rollout *rollout)
+{
+	for (size_t s = 0; rollout->config && s < rollout->config->service_count; s++) {
+		const struct service *service = &rollout->config->services[s];
+
+		if (service->protocol == PROTOCOL_TCP && service->port_count)
+			api_stream_warning(rollout->stream,
+				"the TCP service on port %u is not "
+				"served yet: this version forwards UDP",
+				service->ports[0].range.first);
+	}
 }

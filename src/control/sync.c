@@ -46,18 +46,26 @@ static void publish_again(struct control *control)
 			machine_publish(control->machines[i]);
 }
 
+/* Tried again and again; why it fails is said once. */
+static void read_again(struct control *control)
+{
+	struct err err;
+	int r = catalog_reload(control, &err);
+
+	if (r < 0 && r != control->reload_failure)
+		log_error("catalog-not-read", "reason=\"%s\"", err.text);
+	control->reload_failure = r;
+}
+
 /* Memory is up to date: what follows from it is done. */
 static void settle(uv_timer_t *timer)
 {
 	struct control *control = timer->data;
-	struct err err;
 
-	if (control->must_reload) {
-		if (catalog_reload(control, &err) < 0)
-			log_error("catalog-not-read", "reason=\"%s\"", err.text);
-		if (control->must_reload)
-			uv_timer_start(timer, settle, RETRY_MS, 0);
-	}
+	if (control->must_reload)
+		read_again(control);
+	if (control->must_reload)
+		uv_timer_start(timer, settle, RETRY_MS, 0);
 	if (control->hosts_changed)
 		fleet_update(control);
 	serve_changed(control);

@@ -100,6 +100,7 @@ int fabric_formers_each(struct fabric *fabric, fabric_former_fn *fn, void *arg, 
 struct fabric_host {
 	struct addr mesh_addr; /* IPv4 */
 	bool is_edge, is_worker;
+	bool is_near; /* of the same region, so that it has the same tables */
 };
 
 /* Makes the other hosts of the fleet these and no others. */

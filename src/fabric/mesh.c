@@ -162,7 +162,8 @@ int fabric_set_hosts(
 	for (size_t i = 0; i < count; i++) {
 		const struct wherry_host host = {
 			.roles = (hosts[i].is_edge ? WHERRY_HOST_EDGE : 0u) |
-				 (hosts[i].is_worker ? WHERRY_HOST_WORKER : 0u),
+				 (hosts[i].is_worker ? WHERRY_HOST_WORKER : 0u) |
+				 (hosts[i].is_near ? WHERRY_HOST_NEAR : 0u),
 		};
 		__be32 addr = addr_v4_be(&hosts[i].mesh_addr);
 

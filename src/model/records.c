@@ -168,9 +168,10 @@ int release_record_from_json(const json_t *json, struct release_record **out, st
 	record->image_id = copy_text(json, "image_id");
 	record->image_host = get_uint(json, "image_host");
 	record->config_text = copy_text(json, "config");
-	record->file_name = copy_text(json, "file_name");
+	record->file_name =
+		get_text(json, "file_name") ? copy_text(json, "file_name") : strdup("fly.toml");
 	copy_stamp(json, "created_at", record->created_at);
-	if (!record->number || !record->app || !record->config_text)
+	if (!record->number || !record->app || !record->config_text || !record->file_name)
 		return incomplete(err, "a release");
 	*out = take_ptr(record);
 	return 0;

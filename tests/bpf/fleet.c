@@ -146,7 +146,7 @@ static void a_machine_without_host_and_interface_is_refused(void **state)
 
 static void hosts_are_these_and_no_others(void **state)
 {
-	const struct fabric_host host = {addr_from_v4(htonl(EDGE_B)), true, false};
+	const struct fabric_host host = {addr_from_v4(htonl(EDGE_B)), true, false, false};
 
 	(void)state;
 	lab_fleet(0);
@@ -306,12 +306,10 @@ static struct fabric_machine far_machine(uint32_t i, char id[static 16])
 	};
 }
 
-/* A processor that is emulated, or sanitizers, say nothing about time. */
+/* Sanitizers take their share. */
 static void assert_fast(const char *what, uint64_t spent_ms, uint64_t limit_ms)
 {
 	print_message("%s: %d ms\n", what, (int)spent_ms);
-	if (getenv("WHERRY_TEST_EMULATED"))
-		return;
 #ifdef __SANITIZE_ADDRESS__
 	limit_ms *= 4;
 #endif
@@ -324,11 +322,13 @@ static void a_change_among_a_hundred_thousand_services_is_quick(void **state)
 	_free_ struct fabric_group *groups = calloc(MANY_GROUPS, sizeof(*groups));
 	_free_ struct fabric_address *addrs = calloc(MANY_GROUPS, sizeof(*addrs));
 	_free_ const char **ids = calloc(MANY_GROUPS, sizeof(*ids));
-	char(*names)[32] = calloc(MANY_GROUPS, sizeof(*names));
-	char(*texts)[16] = calloc(MANY_MACHINES, sizeof(*texts));
+	_free_ char(*names)[32] = calloc(MANY_GROUPS, sizeof(*names));
+	_free_ char(*texts)[16] = calloc(MANY_MACHINES, sizeof(*texts));
 	uint64_t start_ms = clock_now_ms(), least_ms = UINT64_MAX;
 
 	(void)state;
+	if (getenv("WHERRY_TEST_EMULATED")) /* says nothing about time */
+		return;
 	for (uint32_t i = 0; i < MANY_MACHINES; i++) {
 		const struct fabric_machine machine = far_machine(i, texts[i]);
 
@@ -371,8 +371,6 @@ static void a_change_among_a_hundred_thousand_services_is_quick(void **state)
 	for (uint32_t i = 0; i < 1000; i++)
 		assert_int_equal(fabric_machine_remove(lab.fabric, texts[19000 + i], NULL), 0);
 	assert_fast("1000 machines removed", clock_now_ms() - start_ms, 5000);
-	free(names);
-	free(texts);
 }
 
 int main(void)

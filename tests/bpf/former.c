@@ -87,6 +87,43 @@ static void a_flow_that_it_does_not_know_is_passed_on(void **state)
 	assert_sent_as(outcome, expected, WHERRY_PASSED_ON);
 }
 
+static void one_that_is_asked_gives_back_what_it_does_not_know(void **state)
+{
+	const struct frame frame = from_client(CLIENT_PORT), next = with_ttl(&frame, TTL - 1);
+	const struct frame expected = frame_minimal(&next, lab.machines[1].primary, EDGE_B);
+	struct outcome outcome = arrives(CLIENT_PORT, EDGE_B, lab.machines[1].primary);
+
+	/* Its own table says that the flow is its: of that, an edge of another region knows more. */
+	(void)state;
+	assert_sent_as(outcome, expected, WHERRY_RETURNED);
+	outcome = arrives(CLIENT_PORT, EDGE_B, lab.machines[1].service);
+	assert_int_equal(lab_receiver(&outcome), 1);
+	outcome = arrives(CLIENT_PORT, EDGE_B, lab.machines[1].primary);
+	assert_int_equal(lab_receiver(&outcome), 1);
+}
+
+static void what_is_given_back_goes_to_the_slot_s_machine(void **state)
+{
+	const struct frame frame = from_client(CLIENT_PORT), next = with_ttl(&frame, TTL - 1);
+	const struct frame outer = frame_minimal(&frame, lab.machines[5].primary, SELF);
+	const struct frame expected = frame_minimal(&next, SELF, lab.machines[4].service);
+	const struct outcome outcome = lab_mesh(&outer);
+
+	(void)state;
+	assert_sent_as(outcome, expected, WHERRY_PASSED_ON);
+}
+
+static void what_another_host_passed_on_is_taken(void **state)
+{
+	struct outcome outcome;
+
+	(void)state;
+	assert_int_equal(lab_apply(1U << 4), 0);
+	outcome = arrives(CLIENT_PORT, WORKER, lab.machines[1].service);
+	assert_int_equal(lab_receiver(&outcome), 1);
+	assert_int_equal(outcome.counted[WHERRY_PASSED_ON], 0);
+}
+
 static void ip_in_ip_is_passed_on_with_the_ttl_inside_one_less(void **state)
 {
 	const struct frame frame = from_client(CLIENT_PORT), next = with_ttl(&frame, TTL - 1);
@@ -416,6 +453,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORKER_TEST(a_former_machine_keeps_the_flows_that_it_knows),
 		WORKER_TEST(a_flow_that_it_does_not_know_is_passed_on),
+		WORKER_TEST(one_that_is_asked_gives_back_what_it_does_not_know),
+		EDGE_TEST(what_is_given_back_goes_to_the_slot_s_machine),
+		WORKER_TEST(what_another_host_passed_on_is_taken),
 		WORKER_TEST(ip_in_ip_is_passed_on_with_the_ttl_inside_one_less),
 		WORKER_TEST(what_is_passed_on_to_a_machine_of_this_host_is_delivered),
 		WORKER_TEST(a_machine_of_the_slot_takes_new_flows_whoever_was_there_before),

@@ -137,7 +137,8 @@ int lab_up(void **state)
 	      "up");
 	shell("ip addr add %s/24 dev up0 && ip route add default via %s", text(HOST), text(ROUTER));
 	lab.up_ifindex = if_nametoindex("up0");
-	shell("ip tuntap add dev mesh0 mode tun && ip link set mesh0 up");
+	shell("ip link add mesh0 type veth peer name mesh1 && ip link set mesh1 up && "
+	      "ip link set mesh0 up");
 	shell("ip link add whole0 type veth && ip link add pieces0 type veth");
 	shell("ip link set whole0 up && ip link set pieces0 up");
 	shell("ip route add 10.64.0.0/24 dev mesh0 && ip route add 172.16.4.0/22 dev mesh0");
@@ -208,11 +209,11 @@ void lab_machine_set(unsigned int n)
 void lab_fleet(uint32_t edge)
 {
 	const struct fabric_host hosts[] = {
-		{addr_from_v4(htonl(EDGE)), true, false},
-		{addr_from_v4(htonl(EDGE_B)), true, true},
-		{addr_from_v4(htonl(WORKER)), false, true},
-		{addr_from_v4(htonl(WORKER_B)), false, true},
-		{addr_from_v4(htonl(WORKER_C)), false, true},
+		{addr_from_v4(htonl(EDGE)), true, false, true},
+		{addr_from_v4(htonl(EDGE_B)), true, true, false},
+		{addr_from_v4(htonl(WORKER)), false, true, true},
+		{addr_from_v4(htonl(WORKER_B)), false, true, true},
+		{addr_from_v4(htonl(WORKER_C)), false, true, true},
 	};
 	const struct fabric_mesh mesh = {
 		.ifindex = lab.mesh_ifindex,

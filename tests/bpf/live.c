@@ -13,7 +13,7 @@
 
 static void need_wireguard(void)
 {
-	if (live.mtu_bytes != 1500 && !live.has_wireguard)
+	if (live.is_wireguard && !live.has_wireguard)
 		skip();
 }
 

@@ -163,7 +163,7 @@ static void an_answer_goes_to_the_edge_that_it_came_by(void **state)
 /* EDGE_B is the nearest one. */
 static void an_answer_goes_to_the_nearest_edge_when_the_first_is_gone(void **state)
 {
-	const struct fabric_host hosts[] = {{addr_from_v4(htonl(EDGE_B)), true, false}};
+	const struct fabric_host hosts[] = {{addr_from_v4(htonl(EDGE_B)), true, false, false}};
 	struct datagram datagram = answer();
 	const struct frame frame = frame_udp(&datagram);
 	const struct frame inside = frame_readdressed(&frame, PUBLIC, 0);

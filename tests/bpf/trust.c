@@ -2,6 +2,8 @@
 /* Off the mesh: who may send what, and what is forged. */
 #include "harness.h"
 
+#include <stdlib.h>
+
 #define CLIENT_PORT 40000
 
 static const struct datagram hello = {
@@ -253,11 +255,12 @@ static void other_protocols_inside_are_refused(void **state)
 static void a_flood_of_fragment_ids_breaks_no_flow(void **state)
 {
 	struct datagram datagram = hello;
+	const uint32_t count = getenv("WHERRY_TEST_EMULATED") ? 1000 : 20000;
 	struct outcome outcome;
 
 	(void)state;
 	datagram.more_fragments = true;
-	for (uint32_t i = 0; i < 20000; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		struct frame frame;
 
 		datagram.id = (uint16_t)i;
@@ -294,9 +297,10 @@ static void a_machine_speaks_for_its_own_app_s_addresses_only(void **state)
 	outer = frame_minimal(&frame, WORKER, SELF);
 	outcome = lab_mesh(&outer);
 	assert_dropped(outcome, WHERRY_MESH_UNKNOWN_HOST);
+	/* As if it gave back what it was asked about. */
 	outer = frame_minimal(&frame, lab.machines[4].primary, SELF);
 	outcome = lab_mesh(&outer);
-	assert_dropped(outcome, WHERRY_MESH_UNKNOWN_HOST);
+	assert_dropped(outcome, WHERRY_MESH_NOT_ALLOWED);
 }
 
 static void addresses_of_the_mesh_are_no_clients(void **state)

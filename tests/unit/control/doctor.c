@@ -314,6 +314,59 @@ static void a_machine_without_resolver_files_or_time_is_warned_about(void **stat
 	finds(&host, "clock", DOCTOR_WARN, "not synchronised");
 }
 
+static void hosts_are_asked_what_their_role_needs(void **state)
+{
+	HEALTHY(host);
+
+	(void)state;
+	host.options.is_edge = false;
+	host.options.pool_count = 0;
+	finds(&host, "kernel.btf", DOCTOR_OK, "");
+	make_healthy(&host);
+	host.options.is_worker = false;
+	host.options.nameserver_count = 0;
+	host.facts.is_podman_there = false;
+	finds(&host, "kernel.btf", DOCTOR_OK, "");
+}
+
+static void the_fleet_is_judged(void **state)
+{
+	const struct prefix slice = prefix_of("172.16.16.0/20");
+	struct doctor_fleet fleet = {
+		.underlay = "wireguard",
+		.mesh_device = "wherry0",
+		.mesh_mtu_bytes = 1440,
+		.store = "etcd://10.0.0.5:2379",
+		.other_count = 2,
+		.lost = "",
+		.silent = "",
+		.slices = &slice,
+		.slice_count = 1,
+	};
+	HEALTHY(host);
+
+	(void)state;
+	host.options.fleet = &fleet;
+	host.facts.is_mesh_up = true;
+	host.facts.mesh_mtu_bytes = 1440;
+	host.routes[0] = (struct doctor_route){slice, "wherry0"};
+	finds(&host, "machine_pool", DOCTOR_OK, "");
+	finds(&host, "mesh", DOCTOR_OK, "MTU 1440");
+	finds(&host, "hosts", DOCTOR_OK, "2 other hosts answer");
+	host.facts.mesh_mtu_bytes = 1420;
+	finds(&host, "mesh", DOCTOR_FAIL, "ip link set wherry0 mtu 1440");
+	host.facts.mesh_mtu_bytes = 0;
+	finds(&host, "mesh", DOCTOR_FAIL, "is gone");
+	host.facts.mesh_mtu_bytes = 1440;
+	fleet.silent = "worker-2";
+	finds(&host, "hosts", DOCTOR_WARN, "the wherryd of worker-2");
+	fleet.lost = "worker-1";
+	finds(&host, "hosts", DOCTOR_WARN, "comes back from worker-1");
+	fleet.lost = fleet.silent = "";
+	fleet.store_problem = "etcd does not answer";
+	finds(&host, "store", DOCTOR_WARN, "is away: etcd does not answer");
+}
+
 static void a_disk_warns_below_five_percent_and_fails_below_one(void **state)
 {
 	HEALTHY(host);
@@ -541,8 +594,10 @@ static void a_machine_s_sockets_are_looked_at_in_its_namespace(void **state)
 static void a_run_judges_what_was_seen(void **state)
 {
 	_cleanup_(doctor_report_clear) struct doctor_report report = {};
-	const struct doctor_options options = {
-		.state_dir = "/tmp", .bpf_dir = "/tmp", .machine_pool = prefix_of("172.16.0.0/12")};
+	const struct doctor_options options = {.is_edge = true,
+		.state_dir = "/tmp",
+		.bpf_dir = "/tmp",
+		.machine_pool = prefix_of("172.16.0.0/12")};
 	bool is_pool_missed = false;
 
 	(void)state;
@@ -572,6 +627,8 @@ int main(void)
 		cmocka_unit_test(a_route_inside_or_around_the_machine_pool_is_told),
 		cmocka_unit_test(many_routes_in_the_way_are_counted),
 		cmocka_unit_test(a_machine_without_resolver_files_or_time_is_warned_about),
+		cmocka_unit_test(hosts_are_asked_what_their_role_needs),
+		cmocka_unit_test(the_fleet_is_judged),
 		cmocka_unit_test(a_disk_warns_below_five_percent_and_fails_below_one),
 		cmocka_unit_test(a_machine_that_listens_nowhere_is_told_what_to_bind),
 		cmocka_unit_test(a_socket_on_the_wrong_address_is_named),

@@ -367,7 +367,7 @@ static void json_shows_effective_values_under_the_keys_of_the_file(void **state)
 		"\"public_interface\":null,\"nameservers\":[\"9.9.9.9\"],\"max_flows\":262144,"
 		"\"log_level\":\"info\",\"host_name\":\"edge-1\",\"store\":\"sqlite\","
 		"\"underlay\":\"wireguard\",\"mesh_pool\":\"10.64.0.0/16\",\"mesh_port\":51820,"
-		"\"flow_idle\":3600}");
+		"\"flow_idle\":600}");
 	free(text);
 	json_decref(json);
 }

@@ -120,6 +120,31 @@ static void expect_same(struct store *a, struct store *b)
 	store_entries_clear(&y);
 }
 
+static void what_is_skipped_is_neither_written_nor_promised(void **state)
+{
+	static const char *const skipped[] = {"host-alive/", "large/", NULL};
+	_cleanup_(store_closep) struct store *from = open_sqlite("skip"),
+					     *to = open_sqlite("skipped");
+	_cleanup_(store_entries_clear) struct store_entries entries = {};
+	_free_ char *text = NULL;
+	size_t len = 0, count = 0;
+	FILE *out = open_memstream(&text, &len);
+	struct err err = {};
+
+	(void)state;
+	put(from, "host-alive/00001", "{}");
+	put(from, "hosts/00001", "{}");
+	put(from, "large/1", "{}");
+	assert_int_equal(store_export(from, out, skipped, &count, NULL), 0);
+	fclose(out);
+	assert_int_equal(count, 1);
+	if (import(to, text, false, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(store_range(to, "", &entries, NULL, NULL), 0);
+	assert_int_equal(entries.count, 1);
+	assert_string_equal(entries.items[0].key, "hosts/00001");
+}
+
 static void move(struct store *from, struct store *to)
 {
 	_free_ char *text = NULL;
@@ -267,6 +292,8 @@ int main(void)
 			a_catalog_moves_from_etcd_to_sqlite, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			an_export_names_its_version_and_revision, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_is_skipped_is_neither_written_nor_promised, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_empty_catalog_moves_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_store_with_keys_is_refused_unless_forced, setup, teardown),
