@@ -58,13 +58,14 @@ start_apart() { # namespace log-file command..
 		sh -c 'mount -t tmpfs tmpfs /run/wireguard && exec "$@"' - "$@"
 }
 
-# wireguard-go as Wherry runs it, the other end as the only peer, everything allowed.
+# wireguard-go as Wherry runs it, in a session of its own, which the scheduler goes by; the other end
+# is the only peer, everything is allowed.
 start_tunnel() { # subject device
 	local s=$1 device=$2 ns
 	local -A process=() key=()
 	for ns in "$s" "$s-w"; do
 		in_ns "$ns" ip tuntap add dev "$device" mode tun pi
-		LOG_LEVEL=error start_apart "$ns" "$tmp/$ns.log" wireguard-go -f "$device"
+		LOG_LEVEL=error start_apart "$ns" "$tmp/$ns.log" setsid wireguard-go -f "$device"
 		process[$ns]=$!
 		(umask 077 && wg genkey >"$tmp/$ns.key")
 		key[$ns]=$(wg pubkey <"$tmp/$ns.key")
