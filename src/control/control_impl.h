@@ -341,6 +341,8 @@ void fleet_collect_pools(struct control *control);
 
 int fleet_open(struct control *control, struct err *err);
 void fleet_close(struct control *control);
+/* A new key for WireGuard, told to the others first; sessions are made anew within seconds. */
+int fleet_rotate_key(struct control *control, struct err *err);
 /* Some host's record or sign of life changed: peers, programs and probes follow. */
 void fleet_update(struct control *control);
 /* Round-trip time to the region's nearest host that is reachable; 0 to our own; UINT32_MAX. */
