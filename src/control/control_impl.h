@@ -105,9 +105,9 @@ struct machine {
 	char *failure;	   /* why it is STATE_FAILED, a sentence */
 	struct health *health;			 /* on this host, started; or NULL */
 	const struct app_config *checked_config; /* what its checks are from */
-	json_t *settled;	  /* memberships of its groups in which it has no former flows */
-	uint64_t former_since_ms; /* see formers.c */
-	uint64_t up_ms;		  /* since when it is looked at whether it is up */
+	json_t *settled; /* memberships of its groups in which it has no former flows */
+	uint64_t former_since_ms, settled_since_ms; /* see formers.c */
+	uint64_t up_ms;			 /* since when it is looked at whether it is up */
 	struct machine_sockets *sockets; /* for that */
 	uv_timer_t up_timer;
 	int pidfd;
@@ -183,6 +183,8 @@ struct control {
 	struct probes *probes;
 	uv_async_t probes_async;
 	uv_timer_t fleet_timer;
+	uv_udp_t behind_socket;
+	uint64_t behind_ms; /* when the catalog was read again at another host's word */
 	uint64_t published_ms, repaired_ms, formers_ms;
 
 	struct app **apps; /* by name */
@@ -292,6 +294,8 @@ void catalog_forget(struct control *control, const char *key);
 int catalog_load(struct control *control, struct err *err);
 /* Brings memory to what is in the store now. */
 int catalog_reload(struct control *control, struct err *err);
+/* The same, soon, and with what follows from it. */
+void catalog_read_again(struct control *control);
 /* From here on changes of other hosts are followed. */
 int catalog_follow(struct control *control, struct err *err);
 void catalog_unfollow(struct control *control);
@@ -359,6 +363,13 @@ void checks_stop(struct machine *machine);
 /* Before a config of the app is freed. */
 void checks_stop_app(struct control *control, const char *app);
 json_t *view_checks(const struct control *control, const struct app *app);
+
+/* behind.c */
+
+int behind_open(struct control *control, const struct addr *mesh_addr, struct err *err);
+void behind_close(struct control *control);
+/* Tells the edges that sent packets here for machines that are gone. */
+void behind_tick(struct control *control);
 
 /* formers.c */
 

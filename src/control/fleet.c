@@ -339,15 +339,6 @@ static void publish(struct control *control)
 	self->measured = json;
 }
 
-static void log_stale(void *arg, const struct addr *edge, const struct addr *service)
-{
-	char edge_text[ADDR_TEXT_LEN], service_text[ADDR_TEXT_LEN];
-
-	(void)arg;
-	log_warn("edge-behind", "edge=%s service=%s", addr_format(edge, edge_text),
-		addr_format(service, service_text));
-}
-
 /* Machines that run already need no image: no reason not to start. */
 static void serve_images(struct control *control)
 {
@@ -371,7 +362,7 @@ static void tick(uv_timer_t *timer)
 	drains_tick(control);
 	if (control->is_ready && !control->is_store_away)
 		held_let_go(control);
-	fabric_stale_take(control->fabric, log_stale, control, NULL);
+	behind_tick(control);
 	if (now_ms - control->published_ms >= PUBLISH_MS) {
 		control->published_ms = now_ms;
 		publish(control);
@@ -439,6 +430,8 @@ int fleet_open(struct control *control, struct err *err)
 		return r;
 	r = update(control, err);
 	if (r == 0)
+		r = behind_open(control, &own_record(control)->mesh_v4, err);
+	if (r == 0)
 		uv_timer_start(&control->fleet_timer, tick, TICK_MS, TICK_MS);
 	return r;
 }
@@ -448,6 +441,7 @@ void fleet_close(struct control *control)
 	image_server_close(control);
 	if (!control->probes_async.data)
 		return;
+	behind_close(control);
 	probes_stop(take_ptr(control->probes));
 	uv_close((uv_handle_t *)&control->probes_async, NULL);
 	uv_close((uv_handle_t *)&control->fleet_timer, NULL);
