@@ -255,6 +255,12 @@ static bool differ_in_program(pid_t a, pid_t b)
 	       (st[0].st_dev != st[1].st_dev || st[0].st_ino != st[1].st_ino);
 }
 
+/* "runc:[2:INIT]", "crun". */
+static bool is_runtime(const char *name)
+{
+	return strncmp(name, "runc", 4) == 0 || strncmp(name, "crun", 4) == 0;
+}
+
 /*
  * Waits until catatonit's child executes something else than catatonit. A kernel that does not
  * list children (CONFIG_PROC_CHILDREN) is taken at its word.
@@ -265,6 +271,10 @@ static void await_exec(pid_t first)
 	struct proc_info info;
 	char path[64];
 
+	/* `podman run` may be back before the runtime has made way for catatonit. */
+	while (proc_read(first, &info) == 0 && is_runtime(info.name) &&
+		clock_now_ms() < deadline_ms)
+		nanosleep(&(struct timespec){.tv_nsec = EXEC_INTERVAL_NS}, NULL);
 	if (proc_read(first, &info) != 0 || strcmp(info.name, "podman-init") != 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)first, (int)first);
