@@ -410,6 +410,15 @@ const struct command commands[] = {
 		.run = hosts_undrain_command,
 	},
 	{
+		.path = "hosts rotate-key",
+		.summary = "Give this host a new WireGuard key",
+		.text = "The other hosts learn of it by the catalog; sessions with them are made "
+			"anew, which may cost the packets of a second or two.",
+		.positionals = POSITIONALS(HOST_ARGUMENT),
+		.exits = EXIT(NOT_FOUND) | EXIT(CONFLICT) | EXIT(UNREACHABLE),
+		.run = hosts_rotate_key_command,
+	},
+	{
 		.path = "hosts remove",
 		.aliases = "rm",
 		.summary = "Take a host out of the fleet",

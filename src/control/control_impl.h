@@ -183,6 +183,8 @@ struct control {
 	struct probes *probes;
 	uv_async_t probes_async;
 	uv_timer_t fleet_timer;
+	uv_udp_t behind_socket;
+	uint64_t behind_ms; /* when the catalog was read again at another host's word */
 	uint64_t published_ms, repaired_ms, formers_ms;
 
 	struct app **apps; /* by name */
@@ -292,6 +294,8 @@ void catalog_forget(struct control *control, const char *key);
 int catalog_load(struct control *control, struct err *err);
 /* Brings memory to what is in the store now. */
 int catalog_reload(struct control *control, struct err *err);
+/* The same, soon, and with what follows from it. */
+void catalog_read_again(struct control *control);
 /* From here on changes of other hosts are followed. */
 int catalog_follow(struct control *control, struct err *err);
 void catalog_unfollow(struct control *control);
@@ -337,6 +341,8 @@ void fleet_collect_pools(struct control *control);
 
 int fleet_open(struct control *control, struct err *err);
 void fleet_close(struct control *control);
+/* A new key for WireGuard, told to the others first; sessions are made anew within seconds. */
+int fleet_rotate_key(struct control *control, struct err *err);
 /* Some host's record or sign of life changed: peers, programs and probes follow. */
 void fleet_update(struct control *control);
 /* Round-trip time to the region's nearest host that is reachable; 0 to our own; UINT32_MAX. */
@@ -359,6 +365,13 @@ void checks_stop(struct machine *machine);
 /* Before a config of the app is freed. */
 void checks_stop_app(struct control *control, const char *app);
 json_t *view_checks(const struct control *control, const struct app *app);
+
+/* behind.c */
+
+int behind_open(struct control *control, const struct addr *mesh_addr, struct err *err);
+void behind_close(struct control *control);
+/* Tells the edges that sent packets here for machines that are gone. */
+void behind_tick(struct control *control);
 
 /* formers.c */
 

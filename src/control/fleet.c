@@ -6,6 +6,7 @@
 #include "control/control_impl.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -339,15 +340,6 @@ static void publish(struct control *control)
 	self->measured = json;
 }
 
-static void log_stale(void *arg, const struct addr *edge, const struct addr *service)
-{
-	char edge_text[ADDR_TEXT_LEN], service_text[ADDR_TEXT_LEN];
-
-	(void)arg;
-	log_warn("edge-behind", "edge=%s service=%s", addr_format(edge, edge_text),
-		addr_format(service, service_text));
-}
-
 /* Machines that run already need no image: no reason not to start. */
 static void serve_images(struct control *control)
 {
@@ -371,7 +363,7 @@ static void tick(uv_timer_t *timer)
 	drains_tick(control);
 	if (control->is_ready && !control->is_store_away)
 		held_let_go(control);
-	fabric_stale_take(control->fabric, log_stale, control, NULL);
+	behind_tick(control);
 	if (now_ms - control->published_ms >= PUBLISH_MS) {
 		control->published_ms = now_ms;
 		publish(control);
@@ -387,6 +379,54 @@ static void tick(uv_timer_t *timer)
 		fleet_update(control);
 		serve_images(control);
 	}
+}
+
+/* The catalog comes first: an interface with a key that the peers do not know is deaf. */
+static int publish_key(struct control *control, const char *key_path, struct err *err)
+{
+	struct host_record *record = host_find(control, control->host_id)->record;
+	char before[HOST_KEY_LEN];
+	struct change change = {};
+	int r;
+
+	memcpy(before, record->public_key, sizeof(before));
+	r = mesh_public_key(key_path, record->public_key, err);
+	if (r == 0) {
+		change_put_host(&change, record);
+		r = change_commit(control, &change, err);
+	}
+	if (r < 0)
+		memcpy(record->public_key, before, sizeof(before));
+	return r;
+}
+
+int fleet_rotate_key(struct control *control, struct err *err)
+{
+	_free_ char *before = NULL;
+	char key_path[4096];
+	size_t len;
+	int r;
+
+	if (!control->mesh || control->config.is_plain)
+		return err_set(err, -ENOTSUP, "this host has no WireGuard, and so no key");
+	snprintf(key_path, sizeof(key_path), "%s/mesh.key", control->state_dir);
+	r = file_read(key_path, 256, &before, &len, err);
+	if (r == 0)
+		r = mesh_new_key(key_path, err);
+	if (r < 0)
+		return r;
+	r = publish_key(control, key_path, err);
+	if (r < 0) {
+		struct err ignored;
+
+		if (file_replace(key_path, before, len, 0600, &ignored) < 0)
+			log_error("key-not-restored", "reason=\"%s\"", ignored.text);
+		return r;
+	}
+	log_info("key-rotated", "public_key=%s",
+		host_find(control, control->host_id)->record->public_key);
+	r = mesh_repair(control->mesh, err);
+	return r < 0 ? r : 0;
 }
 
 static int open_mesh(struct control *control, struct err *err)
@@ -439,6 +479,8 @@ int fleet_open(struct control *control, struct err *err)
 		return r;
 	r = update(control, err);
 	if (r == 0)
+		r = behind_open(control, &own_record(control)->mesh_v4, err);
+	if (r == 0)
 		uv_timer_start(&control->fleet_timer, tick, TICK_MS, TICK_MS);
 	return r;
 }
@@ -448,6 +490,7 @@ void fleet_close(struct control *control)
 	image_server_close(control);
 	if (!control->probes_async.data)
 		return;
+	behind_close(control);
 	probes_stop(take_ptr(control->probes));
 	uv_close((uv_handle_t *)&control->probes_async, NULL);
 	uv_close((uv_handle_t *)&control->fleet_timer, NULL);
