@@ -244,6 +244,28 @@ static __always_inline int send_out(struct __sk_buff *skb, enum packet_kind kind
 }
 
 /*
+ * What NAT would let by as the host's: to another machine's service address, to machines elsewhere,
+ * and to other hosts inside the mesh, who take what comes from there for this host's word. Whether
+ * the primary addresses of this host's machines may be reached is for the host's rules.
+ */
+static __always_inline bool is_bypass(const struct packet *packet)
+{
+	struct wherry_machine *machine;
+	struct wherry_mesh *mesh = find_mesh();
+	__u32 index;
+
+	machine = find_endpoint(packet->daddr, &index);
+	if (machine)
+		return machine->host || machine->service == packet->daddr;
+	return mesh && !mesh->is_ethernet && bpf_map_lookup_elem(&wherry_hosts, &packet->daddr);
+}
+
+static __always_inline int leave_to_nat(const struct packet *packet)
+{
+	return is_bypass(packet) ? drop(WHERRY_BYPASS) : leave(WHERRY_OWN_TRAFFIC);
+}
+
+/*
  * A machine's own packet: to a public address of ours it goes as any client's would. Where that is
  * by another host, its source must be one that clients have: NAT gives it one.
  */
@@ -254,7 +276,7 @@ static __always_inline int own_traffic(
 		(!leaves_by_mesh(find_mesh()) || (kind == PACKET_UDP && is_served_here(packet)) ||
 			(kind == PACKET_UDP_LATER && find_fragment(packet))))
 		return deliver(skb, kind, packet, WHERRY_VIA_FABRIC);
-	return leave(WHERRY_OWN_TRAFFIC);
+	return leave_to_nat(packet);
 }
 
 static __always_inline int answer_udp(
@@ -355,6 +377,6 @@ static __always_inline int answer(struct __sk_buff *skb, enum packet_kind kind,
 	case PACKET_MALFORMED:
 		return drop(WHERRY_MALFORMED);
 	default:
-		return leave(WHERRY_OWN_TRAFFIC);
+		return leave_to_nat(packet);
 	}
 }

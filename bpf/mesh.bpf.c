@@ -2,7 +2,7 @@
 /*
  * tc ingress of the mesh's device: what other hosts encapsulated comes in here. Loaded twice: for a
  * WireGuard device, whose packets begin with the IP header; and for Ethernet (underlay plain),
- * where wherry_edge goes on to it. The rest of the mesh's traffic is the kernel's.
+ * where wherry_edge goes on to it. What hosts say to each other is the kernel's.
  */
 #include "mesh.h"
 
@@ -11,9 +11,9 @@ int wherry_unwrap(struct __sk_buff *skb)
 {
 	struct packet packet = {};
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || parse_packet(skb, &packet) != PACKET_MESH)
+	if (skb->protocol != bpf_htons(ETH_P_IP))
 		return TCX_NEXT;
-	return from_mesh(skb);
+	return parse_packet(skb, &packet) == PACKET_MESH ? from_mesh(skb) : from_host(&packet);
 }
 
 const char LICENSE[] SEC("license") = "GPL";

@@ -350,6 +350,19 @@ static __always_inline int to_client(struct __sk_buff *skb, enum packet_kind kin
 	return leave_to_client(skb, kind, packet);
 }
 
+/*
+ * What came over a WireGuard device as it is: hosts talk to each other so, and nothing else does.
+ * The host would route it to a machine that it is for, or on to the world.
+ */
+static __always_inline int from_host(const struct packet *packet)
+{
+	struct wherry_mesh *mesh = find_mesh();
+
+	if (!mesh || mesh->is_ethernet || packet->daddr == mesh->addr)
+		return TCX_NEXT;
+	return drop(WHERRY_BYPASS);
+}
+
 /* The caller has seen that it is encapsulated. */
 static __always_inline int from_mesh(struct __sk_buff *skb)
 {

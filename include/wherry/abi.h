@@ -312,6 +312,8 @@ _Static_assert(sizeof(struct wherry_traffic) == 32, "no holes");
 	X(MESH_NO_MACHINE, "mesh_no_machine", DROP,                                                \
 		"an edge sent to a machine that is not here, and no other machine serves")         \
 	X(MESH_LOOP, "mesh_loop", DROP, "a packet was passed on until its TTL was used up")        \
+	X(BYPASS, "bypass", DROP,                                                                  \
+		"a packet straight to a machine's address, or bare through the mesh")              \
 	X(NO_EDGE, "no_edge", DROP, "a machine sent to a client and no edge is known")             \
 	X(TOO_BIG, "too_big", DROP,                                                                \
 		"too large for the mesh, and there is no namespace to resize it in")               \

@@ -273,6 +273,83 @@ static void a_flood_of_fragment_ids_breaks_no_flow(void **state)
 	assert_int_equal(lab_receiver(&outcome), 1);
 }
 
+/* Around the fabric. */
+
+static void what_is_not_encapsulated_is_for_this_host_alone(void **state)
+{
+	struct datagram datagram = {.from = WORKER, .sport = 1, .dport = PORT, .payload_len = 9};
+	const uint32_t others[] = {lab.machines[1].service, lab.machines[1].primary,
+		lab.machines[4].service, PUBLIC, ELSEWHERE, EDGE, IP4(224, 0, 0, 1)};
+	struct frame frame;
+	struct outcome outcome;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		datagram.to = others[i];
+		frame = frame_udp(&datagram);
+		outcome = lab_mesh(&frame);
+		assert_dropped(outcome, WHERRY_BYPASS);
+		frame = frame_ipv4(WORKER, others[i], IPPROTO_TCP);
+		outcome = lab_mesh(&frame);
+		assert_dropped(outcome, WHERRY_BYPASS);
+	}
+	datagram.to = SELF;
+	frame = frame_udp(&datagram);
+	outcome = lab_mesh(&frame);
+	assert_not_ours(outcome);
+	frame = frame_ipv4(WORKER, SELF, IPPROTO_ICMP);
+	outcome = lab_mesh(&frame);
+	assert_not_ours(outcome);
+}
+
+static void machines_are_not_reached_straight_from_outside(void **state)
+{
+	struct datagram datagram = {.from = CLIENT, .sport = 1, .dport = PORT, .payload_len = 9};
+	const uint32_t addrs[] = {lab.machines[1].service, lab.machines[1].primary};
+	struct outcome outcome;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(addrs); i++) {
+		struct frame frame = frame_ipv4(CLIENT, addrs[i], IPPROTO_TCP);
+
+		outcome = lab_edge(&frame);
+		assert_dropped(outcome, WHERRY_BYPASS);
+		datagram.to = addrs[i];
+		outcome = lab_edge_udp(&datagram);
+		assert_dropped(outcome, WHERRY_BYPASS);
+		datagram.offset8 = 2;
+		outcome = lab_edge_udp(&datagram);
+		assert_dropped(outcome, WHERRY_BYPASS);
+		datagram.offset8 = 0;
+	}
+	datagram.to = HOST;
+	outcome = lab_edge_udp(&datagram);
+	assert_not_ours(outcome);
+}
+
+static void machines_do_not_reach_each_other_or_the_mesh_by_nat(void **state)
+{
+	const uint32_t others[] = {lab.machines[2].service, lab.machines[4].service,
+		lab.machines[4].primary, WORKER, EDGE};
+	const uint32_t own[] = {lab.machines[1].primary, lab.machines[1].service};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		for (size_t k = 0; k < ARRAY_LEN(own); k++) {
+			const struct datagram datagram = {.from = own[k],
+				.to = others[i],
+				.sport = 900,
+				.dport = PORT,
+				.payload_len = 9};
+			const struct frame frame = frame_ipv4(own[k], others[i], IPPROTO_TCP);
+			struct outcome outcome = lab_worker_udp(1, &datagram);
+
+			assert_dropped(outcome, WHERRY_BYPASS);
+			outcome = lab_worker(1, &frame);
+			assert_dropped(outcome, WHERRY_BYPASS);
+		}
+}
+
 /* Edges. */
 
 static void a_machine_speaks_for_its_own_app_s_addresses_only(void **state)
@@ -337,6 +414,9 @@ int main(void)
 		WORKER_TEST(forged_inner_headers_are_malformed),
 		WORKER_TEST(other_protocols_inside_are_refused),
 		WORKER_TEST(a_flood_of_fragment_ids_breaks_no_flow),
+		WORKER_TEST(what_is_not_encapsulated_is_for_this_host_alone),
+		WORKER_TEST(machines_are_not_reached_straight_from_outside),
+		WORKER_TEST(machines_do_not_reach_each_other_or_the_mesh_by_nat),
 		EDGE_TEST(a_machine_speaks_for_its_own_app_s_addresses_only),
 		EDGE_TEST(addresses_of_the_mesh_are_no_clients),
 	};
