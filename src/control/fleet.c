@@ -169,9 +169,27 @@ static int set_hosts(struct control *control, struct err *err)
 	return fabric_set_hosts(control->fabric, hosts, count, err);
 }
 
+/* The fleet's own networks: whoever sends from outside by an address of them forges it. */
+static int collect_ours(
+	const struct control *control, struct prefix **out, size_t *count, struct err *err)
+{
+	struct prefix *ours = calloc(control->known_pool_count + 1, sizeof(*ours));
+
+	if (!ours)
+		return err_errno(err, -ENOMEM, "cannot set the mesh");
+	for (size_t i = 0; i < control->known_pool_count; i++)
+		ours[i] = control->known_pools[i];
+	ours[control->known_pool_count] = control->config.machine_pool;
+	*count = control->known_pool_count + 1;
+	*out = ours;
+	return 0;
+}
+
 static int set_mesh(struct control *control, struct err *err)
 {
 	const struct host *edge = nearest_edge(control);
+	_free_ struct addr *own = NULL;
+	_free_ struct prefix *ours = NULL;
 	struct fabric_mesh mesh = {
 		.ifindex = control->mesh_device.ifindex,
 		.is_ethernet = control->mesh_device.is_ethernet,
@@ -181,10 +199,16 @@ static int set_mesh(struct control *control, struct err *err)
 		.pieces_ifindex = control->resizer.pieces_ifindex,
 		.resizer_addr = control->resizer.addr,
 	};
+	int r;
 
 	if (edge)
 		mesh.nearest_edge = edge->record->mesh_v4;
-	return fabric_set_mesh(control->fabric, &mesh, err);
+	r = host_net_own_addrs(&own, &mesh.own_count, err);
+	if (r == 0)
+		r = collect_ours(control, &ours, &mesh.ours_count, err);
+	mesh.own = own;
+	mesh.ours = ours;
+	return r < 0 ? r : fabric_set_mesh(control->fabric, &mesh, err);
 }
 
 static int set_probes(struct control *control)
@@ -378,6 +402,9 @@ static void tick(uv_timer_t *timer)
 	if (r == 1) {
 		fleet_update(control);
 		serve_images(control);
+	} else if (set_mesh(control, &err) < 0) {
+		/* Addresses of the host come and go. */
+		log_error("mesh-not-updated", "reason=\"%s\"", err.text);
 	}
 }
 
