@@ -40,10 +40,11 @@ begin() {
 	new_flows=$!
 	sleep 0.5
 }
+drops() { for node in edge-1 edge-2 worker-1 worker-2; do on $node wherry doctor -j | jq -c "{\"$node\": [.counters.drops // .drops // {} | to_entries[] | select(.value > 0)]}"; done; }
 ended() { # WHAT [LOST]: how many of the flow that is there may be lost
 	local lost
 	kill "$one_flow" "$new_flows"
-	wait "$new_flows" || fail "new flows lost datagrams while $1: $(cat new-flows)"
+	wait "$new_flows" || fail "new flows lost datagrams while $1: $(cat new-flows) $(drops)"
 	wait "$one_flow"
 	lost=$(sed -n 's/.*lost=\([0-9]*\) .*/\1/p' one-flow)
 	[ "$lost" -le "${2:-0}" ] || fail "a flow lost datagrams while $1: $(cat one-flow)"
