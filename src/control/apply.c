@@ -70,6 +70,8 @@ static int put_host(struct control *control, const char *name, const json_t *jso
 	r = add_host(control, name, &host, err);
 	if (r == 0 && host->id == control->host_id && host->record)
 		r = check_own(host->record, record, err);
+	if (r == 0)
+		r = host_claims_check(control, record, err);
 	if (r < 0)
 		return r;
 	host_record_free(host->record);

@@ -37,9 +37,10 @@ static void found(void *arg)
 	if (is_changed)
 		log_info("health", "app=%s machine=%s healthy=%s", machine->record->app,
 			machine->record->id, is_unhealthy ? "no" : "yes");
-	machine_publish(machine);
+	/* First: the catalog may take its time to answer. */
 	if (is_changed)
 		serve(machine->control);
+	machine_publish(machine);
 }
 
 /* The config whose checks the machine has to pass, or NULL. */

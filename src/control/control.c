@@ -159,8 +159,10 @@ static int open_store(struct control *control, struct err *err)
 /* The store may go away again at any moment. */
 static int read_catalog(struct control *control, struct err *err)
 {
-	int r = catalog_load(control, err);
+	int r = host_read_identity(control, err);
 
+	if (r == 0)
+		r = catalog_load(control, err);
 	if (r == 0)
 		r = host_join(control, err);
 	while (r == -EHOSTDOWN) {

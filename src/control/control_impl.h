@@ -100,9 +100,10 @@ struct machine {
 	bool is_busy;	/* a job of it is under way */
 	bool is_served; /* known to the fabric */
 	bool is_draining;
-	bool has_finished; /* the program ended by itself, with success: until it is asked for */
-	bool must_retry;   /* could not be ended or removed: not again before the timer */
-	char *failure;	   /* why it is STATE_FAILED, a sentence */
+	bool is_network_told; /* elsewhere: that its network cannot be its own */
+	bool has_finished;    /* the program ended by itself, with success: until it is asked for */
+	bool must_retry;      /* could not be ended or removed: not again before the timer */
+	char *failure;	      /* why it is STATE_FAILED, a sentence */
 	struct health *health;			 /* on this host, started; or NULL */
 	const struct app_config *checked_config; /* what its checks are from */
 	json_t *settled; /* memberships of its groups in which it has no former flows */
@@ -299,94 +300,6 @@ void catalog_read_again(struct control *control);
 /* From here on changes of other hosts are followed. */
 int catalog_follow(struct control *control, struct err *err);
 void catalog_unfollow(struct control *control);
-
-/* hosts.c */
-
-struct host *host_find(const struct control *control, unsigned int id);
-/* By name or id. */
-struct host *host_find_named(const struct control *control, const char *name);
-/* The entry of @id, made when there is none; NULL: out of memory. */
-struct host *host_add(struct control *control, unsigned int id);
-void hosts_free(struct control *control);
-/*
- * Gives this host its id, addresses and slice of the machine pool, or finds those it has, and says
- * that it lives. Refuses in words what clashes with another host.
- */
-int host_join(struct control *control, struct err *err);
-/*
- * Neither packets nor the store hear of it: what is on it is lost, or at least out of reach. Never
- * this host itself, and none while it is not known.
- */
-bool host_is_down(const struct control *control, const struct host *host);
-/* Its daemon is known to the store. */
-bool host_is_alive(const struct control *control, const struct host *host);
-/* Packets reach it, as far as this host knows. Itself: always. */
-bool host_is_reachable(const struct control *control, unsigned int id);
-/* The name of the host, for people. */
-const char *host_name(const struct control *control, unsigned int id);
-
-/* slices.c */
-
-/* One more slice of the machine pool into the record. -ENOSPC: there is none. */
-int slices_add(const struct control *control, struct host_record *record, struct err *err);
-/* The same in the catalog too. */
-int host_take_slice(struct control *control, struct host *host, struct err *err);
-/* Catalogs from before there were slices: those in which this host's machines are. -ENOMEM. */
-int slices_adopt(struct control *control, struct host_record *record);
-
-/* fleet.c */
-
-/* Collects the public pools of all edges. */
-void fleet_collect_pools(struct control *control);
-
-int fleet_open(struct control *control, struct err *err);
-void fleet_close(struct control *control);
-/* A new key for WireGuard, told to the others first; sessions are made anew within seconds. */
-int fleet_rotate_key(struct control *control, struct err *err);
-/* Some host's record or sign of life changed: peers, programs and probes follow. */
-void fleet_update(struct control *control);
-/* Round-trip time to the region's nearest host that is reachable; 0 to our own; UINT32_MAX. */
-uint32_t fleet_region_rtt_us(const struct control *control, const char *region);
-/* The largest packet that a machine of this host sends. */
-unsigned int fleet_machine_mtu(const struct control *control);
-
-/* held.c */
-
-/* A machine of the app that a rollout of another host has not decided about; or NULL. */
-const struct machine *held_elsewhere(const struct control *control, const char *app);
-/* Lets go of machines whose rollout is no more; called now and then. */
-void held_let_go(struct control *control);
-
-/* checks.c */
-
-/* Starts and ends checks as the machines' states and releases want it. */
-void checks_update(struct control *control);
-void checks_stop(struct machine *machine);
-/* Before a config of the app is freed. */
-void checks_stop_app(struct control *control, const char *app);
-json_t *view_checks(const struct control *control, const struct app *app);
-
-/* behind.c */
-
-int behind_open(struct control *control, const struct addr *mesh_addr, struct err *err);
-void behind_close(struct control *control);
-/* Tells the edges that sent packets here for machines that are gone. */
-void behind_tick(struct control *control);
-
-/* formers.c */
-
-/* Called now and then: forgets former machines whose flows are gone. */
-void formers_tick(struct control *control);
-
-/* placement.c */
-
-/*
- * The host for one more machine of the app's group, in @region, or, when that is NULL, in one for
- * which @app has no count: the host that has the fewest of them. -EHOSTUNREACH with the sentence
- * when there is none.
- */
-int placement_choose(struct control *control, const struct app_record *app, const char *group,
-	const char *region, struct host **out, struct err *err);
 
 /* addresses.c */
 
@@ -598,3 +511,5 @@ char *view_netns_path(const struct machine *machine);
 extern const struct api_route control_routes[];
 void followers_end(struct control *control);
 void waiters_machine_changed(struct control *control);
+
+#include "control/fleet_impl.h" /* hosts, the mesh, checks: the fleet's part of this file */

@@ -124,6 +124,7 @@ void fleet_collect_pools(struct control *control)
 static int set_peers(struct control *control, struct err *err)
 {
 	_free_ struct mesh_peer *peers = calloc(control->host_count + 1, sizeof(*peers));
+	const struct host_record *own = own_record(control);
 	size_t count = 0;
 
 	if (!peers)
@@ -145,6 +146,8 @@ static int set_peers(struct control *control, struct err *err)
 		strcpy(peer->public_key, record->public_key);
 		count++;
 	}
+	if (mesh_set_slices(control->mesh, own->slices, own->slice_count) < 0)
+		return err_errno(err, -ENOMEM, "cannot set the peers of the mesh");
 	return mesh_set_peers(control->mesh, peers, count, err);
 }
 
@@ -227,17 +230,21 @@ static int set_probes(struct control *control)
 	return probes_set(control->probes, addrs, count);
 }
 
+/* One host that is wrong keeps no other from being known: the first failure is told. */
 static int update(struct control *control, struct err *err)
 {
-	int r = set_peers(control, err);
+	struct err later, *told = err;
+	int first = set_peers(control, told), r;
 
-	if (r == 0)
-		r = set_hosts(control, err);
-	if (r == 0)
-		r = set_mesh(control, err);
-	if (r == 0 && set_probes(control) < 0)
-		r = err_errno(err, -ENOMEM, "cannot probe the other hosts");
-	return r;
+	told = first ? &later : err;
+	r = set_hosts(control, told);
+	first = first ? first : r;
+	told = first ? &later : err;
+	r = set_mesh(control, told);
+	first = first ? first : r;
+	if (set_probes(control) < 0 && !first)
+		first = err_errno(err, -ENOMEM, "cannot probe the other hosts");
+	return first;
 }
 
 /* Machines elsewhere are known by their host's mesh address, which may be there only now. */
@@ -378,8 +385,8 @@ static void tick(uv_timer_t *timer)
 {
 	struct control *control = timer->data;
 	const uint64_t now_ms = clock_now_ms();
+	const unsigned int before = control->mesh_device.ifindex;
 	struct err err = {};
-	int r;
 
 	read_probes(control);
 	formers_tick(control);
@@ -395,11 +402,10 @@ static void tick(uv_timer_t *timer)
 	if (now_ms - control->repaired_ms < REPAIR_MS)
 		return;
 	control->repaired_ms = now_ms;
-	r = mesh_repair(control->mesh, &err);
-	if (r < 0)
+	if (mesh_repair(control->mesh, &err) < 0)
 		log_error("mesh-not-repaired", "reason=\"%s\"", err.text);
 	mesh_device(control->mesh, &control->mesh_device);
-	if (r == 1) {
+	if (control->mesh_device.ifindex != before) {
 		fleet_update(control);
 		serve_images(control);
 	} else if (set_mesh(control, &err) < 0) {
@@ -504,9 +510,10 @@ int fleet_open(struct control *control, struct err *err)
 	r = probes_start(&control->probes, wake, &control->probes_async, err);
 	if (r < 0)
 		return r;
-	r = update(control, err);
-	if (r == 0)
-		r = behind_open(control, &own_record(control)->mesh_v4, err);
+	/* A record of another host that is wrong must not keep this one from starting. */
+	if (update(control, err) < 0)
+		log_error("mesh-not-updated", "reason=\"%s\"", err->text);
+	r = behind_open(control, &own_record(control)->mesh_v4, err);
 	if (r == 0)
 		uv_timer_start(&control->fleet_timer, tick, TICK_MS, TICK_MS);
 	return r;

@@ -104,7 +104,7 @@ const char *host_name(const struct control *control, unsigned int id)
 
 /* Identity */
 
-static int read_identity(struct control *control, struct err *err)
+int host_read_identity(struct control *control, struct err *err)
 {
 	char path[4096], *text _cleanup_(mem_freep) = NULL;
 	uint8_t bytes[(HOST_IDENTITY_LEN - 1) / 2];
@@ -195,17 +195,6 @@ static unsigned int free_id(const struct control *control)
 	return 0;
 }
 
-static struct addr mesh_v6(unsigned int id)
-{
-	/* Network 0 of the host's part of the private network, which its peers allow it anyway. */
-	struct addr addr = {.family = AF_INET6, .bytes = {0xfd, 0xaa}};
-
-	addr.bytes[4] = (uint8_t)(id >> 8);
-	addr.bytes[5] = (uint8_t)id;
-	addr.bytes[15] = 1;
-	return addr;
-}
-
 static int find_endpoint(struct control *control, struct addr *out, struct err *err)
 {
 	const struct host_config *config = &control->config;
@@ -275,7 +264,7 @@ static int describe(struct control *control, struct host_record *record, struct 
 	record->endpoint_port = config->is_plain ? 0 : config->mesh_port;
 	record->mesh_v4 =
 		config->is_plain ? record->endpoint : addr_add(&config->mesh_pool.addr, record->id);
-	record->mesh_v6 = mesh_v6(record->id);
+	record->mesh_v6 = host_mesh_v6(record->id);
 	if (!config->is_plain && !prefix_contains(&config->mesh_pool, &record->mesh_v4))
 		return err_set(err, -ENOSPC,
 			"the mesh pool has no address for host %u; enlarge mesh_pool", record->id);
@@ -497,12 +486,9 @@ static void pause_a_little(void)
 
 int host_join(struct control *control, struct err *err)
 {
-	int r = read_identity(control, err);
-
-	if (r < 0)
-		return r;
 	/* Others may join at the same moment: who comes second reads again and takes the next. */
-	r = try_to_join(control, err);
+	int r = try_to_join(control, err);
+
 	for (int i = 0; r == -EAGAIN && i < JOIN_TRIES; i++) {
 		pause_a_little();
 		r = catalog_reload(control, err);

@@ -511,9 +511,18 @@ static void step_later(struct machine *machine, unsigned int after_ms)
 
 static void wish_started(struct machine *machine)
 {
+	struct err err;
+
 	if (machine->state != STATE_CREATED && machine->state != STATE_STOPPED)
 		return;
 	uv_timer_stop(&machine->timer);
+	/* Its routes would lead packets of others into it. */
+	if (machine_network_check(machine, &err) < 0) {
+		fail(machine, "start", err.text);
+		restart_later(machine);
+		notify(machine);
+		return;
+	}
 	set_state(machine, STATE_STARTING);
 	if (job_start(machine, JOB_START) < 0) {
 		fail(machine, "start", "out of memory");

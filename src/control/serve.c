@@ -266,6 +266,16 @@ void serve(struct control *control)
 		log_error("data-plane-not-updated", "reason=\"%s\"", err.text);
 }
 
+/* Once: it is tried again with every change of the hosts. */
+static int tell_network(struct machine *machine, const struct err *err)
+{
+	if (!machine->is_network_told)
+		log_error("machine-not-served", "machine=%s reason=\"%s\"", machine->record->id,
+			err->text);
+	machine->is_network_told = true;
+	return 0;
+}
+
 int serve_machine(struct machine *machine, struct err *err)
 {
 	struct control *control = machine->control;
@@ -286,6 +296,9 @@ int serve_machine(struct machine *machine, struct err *err)
 		/* Not yet: its host is not known, or there is no mesh to it. */
 		if (!host || !host->record || !host->record->mesh_v4.family)
 			return 0;
+		/* What serves goes on. */
+		if (!machine->is_served && machine_network_check(machine, err) < 0)
+			return tell_network(machine, err);
 		entry.host = host->record->mesh_v4;
 		r = fabric_machine_set(control->fabric, &entry, NULL, err);
 		machine->is_served |= r == 0;

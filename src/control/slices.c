@@ -6,6 +6,8 @@
  */
 #include "control/control_impl.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 
 #define SLICE_BITS     20 /* 4,096 addresses, 511 machines */
@@ -106,6 +108,7 @@ int host_take_slice(struct control *control, struct host *host, struct err *err)
 int slices_adopt(struct control *control, struct host_record *record)
 {
 	const unsigned int bits = slice_bits(&control->config.machine_pool);
+	char text[PREFIX_TEXT_LEN];
 
 	for (size_t i = 0; i < control->machine_count; i++) {
 		const struct machine *machine = control->machines[i];
@@ -122,7 +125,13 @@ int slices_adopt(struct control *control, struct host_record *record)
 			is_covered = prefix_contains(&record->slices[s], &slice.addr);
 		for (unsigned int bit = bits; bit < 32; bit++)
 			slice.addr.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
-		if (!is_covered && add_slice(record, &slice) < 0)
+		if (is_covered)
+			continue;
+		if (!host_may_have_slice(control, record->id, &slice))
+			log_error("machine-astray", "machine=%s network=%s reason=\"%s\"",
+				machine->record->id, prefix_format(&machine->record->network, text),
+				"its network is another host's, or not of the machine pool");
+		else if (add_slice(record, &slice) < 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -77,6 +77,10 @@ int fabric_machine_remove(struct fabric *fabric, const char *id, struct err *err
 /* Calls @fn with the id of every machine that is known. */
 void fabric_machines_each(struct fabric *fabric, void (*fn)(void *arg, const char *id), void *arg);
 
+/* The id of the machine that is known by this address, its primary or service one. */
+bool fabric_endpoint_owner(
+	const struct fabric *fabric, const struct addr *addr, char id[static 16]);
+
 /*
  * Forgets the machine as anyone's former one: its flows go to the slots' machines from now on. It
  * stays in the service where it is the slots' own machine. For a host that died, and for a group

@@ -154,6 +154,18 @@ static int put_endpoints(struct fabric *fabric, uint32_t index, const struct whe
 	return 0;
 }
 
+bool fabric_endpoint_owner(const struct fabric *fabric, const struct addr *addr, char id[static 16])
+{
+	const __be32 key = addr_v4_be(addr);
+	uint32_t index;
+
+	if (bpf_map_lookup_elem(fabric->maps[MAP_ENDPOINTS], &key, &index) < 0 ||
+		index >= WHERRY_MAX_MACHINES || !machine_is_known(fabric, (uint16_t)index))
+		return false;
+	snprintf(id, 16, "%s", fabric->machines[index].id);
+	return true;
+}
+
 /* Those that are not another machine's by now. */
 static void drop_endpoints(struct fabric *fabric, uint32_t index)
 {

@@ -36,6 +36,20 @@ static int copy_text(const char *text, const char **out)
 	return *out ? 0 : -ENOMEM;
 }
 
+static int copy_slices(struct mesh_options *to, const struct prefix *slices, size_t count)
+{
+	struct prefix *copy = calloc(count + 1, sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	if (count)
+		memcpy(copy, slices, count * sizeof(*copy));
+	free(to->slices);
+	to->slices = copy;
+	to->slice_count = count;
+	return 0;
+}
+
 static int copy_options(const struct mesh_options *from, struct mesh_options *to)
 {
 	int r = copy_text(from->underlay_device, &to->underlay_device);
@@ -48,13 +62,7 @@ static int copy_options(const struct mesh_options *from, struct mesh_options *to
 		r = copy_text(from->device, &to->device);
 	if (r == 0 && from->underlay == MESH_WIREGUARD)
 		r = copy_text(from->key_path, &to->key_path);
-	to->slices = calloc(from->slice_count + 1, sizeof(*to->slices));
-	if (r < 0 || !to->slices)
-		return -ENOMEM;
-	if (from->slice_count)
-		memcpy(to->slices, from->slices, from->slice_count * sizeof(*to->slices));
-	to->slice_count = from->slice_count;
-	return 0;
+	return r < 0 ? r : copy_slices(to, from->slices, from->slice_count);
 }
 
 static int check_options(const struct mesh_options *options, struct err *err)
@@ -140,6 +148,7 @@ void mesh_close(struct mesh *mesh)
 	free(mesh->options.slices);
 	free(mesh->peers);
 	free(mesh->prefixes);
+	free(mesh->is_left_out);
 	free(mesh->endpoints);
 	free(mesh);
 }
@@ -158,13 +167,14 @@ static int copy_peers(
 	struct mesh *mesh, const struct mesh_peer *peers, size_t count, struct err *err)
 {
 	_free_ struct mesh_peer *copy = calloc(count + 1, sizeof(*copy));
+	_free_ bool *is_left_out = calloc(count + 1, sizeof(*is_left_out));
 	_free_ struct prefix *prefixes = NULL;
 	size_t total = 0, used = 0;
 
 	for (size_t i = 0; i < count; i++)
 		total += peers[i].prefix_count;
 	prefixes = calloc(total + 1, sizeof(*prefixes));
-	if (!copy || !prefixes)
+	if (!copy || !prefixes || !is_left_out)
 		return err_errno(err, -ENOMEM, "cannot set the peers of the mesh");
 	for (size_t i = 0; i < count; i++) {
 		copy[i] = peers[i];
@@ -175,8 +185,10 @@ static int copy_peers(
 	}
 	free(mesh->peers);
 	free(mesh->prefixes);
+	free(mesh->is_left_out);
 	mesh->peers = take_ptr(copy);
 	mesh->prefixes = take_ptr(prefixes);
+	mesh->is_left_out = take_ptr(is_left_out);
 	mesh->peer_count = count;
 	mesh->has_peers = true;
 	return 0;
@@ -197,10 +209,17 @@ static int set_peers(struct mesh *mesh, struct err *err)
 		r = mesh_device_set_mtu(mesh, told);
 		if (first == 0)
 			first = r;
-		told = first ? &later : err;
+	} else {
+		first = mesh_claims_check(mesh, err);
 	}
+	told = first ? &later : err;
 	r = mesh_routes_set(mesh, told);
 	return first ? first : r;
+}
+
+int mesh_set_slices(struct mesh *mesh, const struct prefix *slices, size_t count)
+{
+	return copy_slices(&mesh->options, slices, count);
 }
 
 int mesh_set_peers(struct mesh *mesh, const struct mesh_peer *peers, size_t count, struct err *err)

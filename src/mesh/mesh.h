@@ -79,12 +79,15 @@ struct mesh_peer {
 	size_t prefix_count;
 };
 
+/* This host has other parts of the machine pool from now on; heeded by the next call below. */
+int mesh_set_slices(struct mesh *mesh, const struct prefix *slices, size_t count);
+
 /*
  * Makes the peers these and no others, and the routes to what they hold; this host's own slices
  * become unreachable but for its machines. One that is wrong (a bad key, this host's own, a prefix
- * that an earlier one holds) is left out, a route that cannot be made is passed over: all others
- * are set, and the first such failure is returned. An endpoint that roamed stays until the one
- * given here changes or the session is dead.
+ * that overlaps one of this host or of an earlier one) is left out, a route that cannot be made is
+ * passed over: all others are set, and the first such failure is returned. An endpoint that roamed
+ * stays until the one given here changes or the session is dead.
  */
 int mesh_set_peers(struct mesh *mesh, const struct mesh_peer *peers, size_t count, struct err *err);
 

@@ -26,7 +26,8 @@ struct mesh {
 	struct mesh_peer *peers;   /* as last set; prefixes are in prefixes below */
 	size_t peer_count;
 	struct prefix *prefixes;
-	bool has_peers; /* mesh_set_peers() was called: an empty set is wanted, too */
+	bool *is_left_out; /* of each peer: what it says cannot be, it has neither key nor route */
+	bool has_peers;	   /* mesh_set_peers() was called: an empty set is wanted, too */
 	struct mesh_endpoint *endpoints;
 	size_t endpoint_count;
 };
@@ -46,6 +47,15 @@ struct mesh_link {
 
 /* Returns 1 when there is no link of that name. */
 int mesh_link_find(const char *name, struct mesh_link *out, struct err *err);
+
+/* A peer's own addresses and its prefixes, each of which it alone may hold. */
+size_t mesh_allowed_count(const struct mesh_peer *peer);
+
+/* Returns false when the peer has no such prefix (no IPv6 address). */
+bool mesh_allowed_get(const struct mesh_peer *peer, size_t i, struct prefix *out);
+
+/* Leaves peers out that hold what is this host's or an earlier one's; the first failure is told. */
+int mesh_claims_check(struct mesh *mesh, struct err *err);
 
 /* Makes the WireGuard device and its wireguard-go, or takes over what is there. */
 int mesh_device_setup(struct mesh *mesh, struct err *err);

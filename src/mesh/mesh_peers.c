@@ -18,12 +18,9 @@
 #include <string.h>
 #include <time.h>
 
-#define TIMEOUT_MS	10000
-#define PEERS_A_RUN	64  /* of wg(8): the arguments of one stay far below ARG_MAX */
-#define SESSION_DEAD_S	185 /* REJECT_AFTER_TIME of the WireGuard paper, 6.1, and a little */
-#define SELF_PREFIXES	2   /* the peer's own addresses, before its prefixes */
-#define MAX_HOST_BITS_4 32
-#define MAX_HOST_BITS_6 128
+#define TIMEOUT_MS     10000
+#define PEERS_A_RUN    64  /* of wg(8): the arguments of one stay far below ARG_MAX */
+#define SESSION_DEAD_S 185 /* REJECT_AFTER_TIME of the WireGuard paper, 6.1, and a little */
 
 /* Arguments of one wg(8), which owns the texts. */
 struct args {
@@ -88,24 +85,6 @@ static int args_begin_peer(
 	return r;
 }
 
-/* A host's own addresses and its prefixes, each of which it alone may hold. */
-static size_t allowed_count(const struct mesh_peer *peer)
-{
-	return SELF_PREFIXES + peer->prefix_count;
-}
-
-/* Returns false when the peer has no such prefix (no IPv6 address). */
-static bool allowed_get(const struct mesh_peer *peer, size_t i, struct prefix *out)
-{
-	if (i >= SELF_PREFIXES) {
-		*out = peer->prefixes[i - SELF_PREFIXES];
-		return true;
-	}
-	out->addr = i == 0 ? peer->addr_v4 : peer->addr_v6;
-	out->len_bits = i == 0 ? MAX_HOST_BITS_4 : MAX_HOST_BITS_6;
-	return out->addr.family != 0;
-}
-
 static bool same_prefix(const struct prefix *a, const struct prefix *b)
 {
 	return a->len_bits == b->len_bits && addr_equal(&a->addr, &b->addr);
@@ -116,10 +95,10 @@ static bool is_allowed_as_wanted(const struct mesh_peer *peer, const struct wg_p
 	struct prefix wanted;
 	size_t count = 0;
 
-	for (size_t i = 0; i < allowed_count(peer); i++) {
+	for (size_t i = 0; i < mesh_allowed_count(peer); i++) {
 		bool is_there = false;
 
-		if (!allowed_get(peer, i, &wanted))
+		if (!mesh_allowed_get(peer, i, &wanted))
 			continue;
 		count++;
 		for (size_t j = 0; j < shown->allowed_count && !is_there; j++)
@@ -139,8 +118,8 @@ static void add_allowed(struct args *args, const struct mesh_peer *peer)
 
 	if (!f)
 		abort();
-	for (size_t i = 0, n = 0; i < allowed_count(peer); i++)
-		if (allowed_get(peer, i, &prefix))
+	for (size_t i = 0, n = 0; i < mesh_allowed_count(peer); i++)
+		if (mesh_allowed_get(peer, i, &prefix))
 			fprintf(f, "%s%s", n++ ? "," : "", prefix_format(&prefix, text));
 	if (fclose(f) != 0)
 		abort();
@@ -261,73 +240,6 @@ static int set_wanted(const struct mesh *mesh, const bool *is_left_out,
 	return r < 0 ? r : args_run(&args, err);
 }
 
-/* Which peer holds what, ordered by prefix. */
-struct holding {
-	struct prefix prefix;
-	size_t peer;
-};
-
-static int compare_holdings(const void *a, const void *b)
-{
-	const struct holding *one = a, *other = b;
-	int r = addr_compare(&one->prefix.addr, &other->prefix.addr);
-
-	if (r == 0)
-		r = (int)one->prefix.len_bits - (int)other->prefix.len_bits;
-	if (r == 0)
-		r = one->peer < other->peer ? -1 : one->peer > other->peer;
-	return r;
-}
-
-static int complain_of_holding(const struct mesh *mesh, const struct holding *first,
-	const struct holding *second, struct err *err)
-{
-	char prefix[PREFIX_TEXT_LEN], one[ADDR_TEXT_LEN], other[ADDR_TEXT_LEN];
-
-	return err_set(err, -EINVAL,
-		"the hosts %s and %s both hold %s; the mesh leaves %s out until one gives it up",
-		addr_format(&mesh->peers[first->peer].addr_v4, one),
-		addr_format(&mesh->peers[second->peer].addr_v4, other),
-		prefix_format(&first->prefix, prefix), other);
-}
-
-/*
- * Of peers that hold the same prefix, the first in the catalog's order is kept: WireGuard would
- * give it to the last one written, which would change with every reconcile.
- */
-static int leave_out_clashes(const struct mesh *mesh, bool *is_left_out, struct err *err)
-{
-	_free_ struct holding *holdings = NULL;
-	size_t count = 0, total = 0;
-	const struct holding *held = NULL;
-	int r = 0;
-
-	for (size_t i = 0; i < mesh->peer_count; i++)
-		total += allowed_count(&mesh->peers[i]);
-	holdings = calloc(total + 1, sizeof(*holdings));
-	if (!holdings)
-		return err_errno(err, -ENOMEM, "cannot compare the hosts of the mesh");
-	for (size_t i = 0; i < mesh->peer_count; i++)
-		for (size_t j = 0; j < allowed_count(&mesh->peers[i]); j++)
-			if (!is_left_out[i] &&
-				allowed_get(&mesh->peers[i], j, &holdings[count].prefix))
-				holdings[count++].peer = i;
-	qsort(holdings, count, sizeof(*holdings), compare_holdings);
-	for (size_t i = 0; i < count; i++) {
-		if (is_left_out[holdings[i].peer])
-			continue;
-		if (!held || is_left_out[held->peer] ||
-			!same_prefix(&held->prefix, &holdings[i].prefix)) {
-			held = &holdings[i];
-		} else if (holdings[i].peer != held->peer) {
-			if (r == 0)
-				r = complain_of_holding(mesh, held, &holdings[i], err);
-			is_left_out[holdings[i].peer] = true;
-		}
-	}
-	return r;
-}
-
 static int check_peer(const struct mesh *mesh, size_t i, const char *own_key, struct err *err)
 {
 	const struct mesh_peer *peer = &mesh->peers[i];
@@ -339,6 +251,9 @@ static int check_peer(const struct mesh *mesh, size_t i, const char *own_key, st
 	if (!wg_is_key(peer->public_key))
 		return err_set(
 			err, -EINVAL, "the public key of the host %s is no WireGuard key", text);
+	if (peer->endpoint_addr.family && !peer->endpoint_port)
+		return err_set(
+			err, -EINVAL, "the host %s has no port at which it is reached", text);
 	if (strcmp(peer->public_key, own_key) == 0)
 		return err_set(err, -EINVAL,
 			"the host %s has the WireGuard key of this host; was its disk copied? "
@@ -373,12 +288,10 @@ static int remember_endpoints(struct mesh *mesh, struct err *err)
 int mesh_peers_set(struct mesh *mesh, struct err *err)
 {
 	_cleanup_(wg_device_clear) struct wg_device shown = {};
-	_free_ bool *is_left_out = calloc(mesh->peer_count + 1, sizeof(bool));
+	bool *is_left_out = mesh->is_left_out;
 	struct err complaint = {}, *told = &complaint;
 	int r, complained = 0;
 
-	if (!is_left_out)
-		return err_errno(err, -ENOMEM, "cannot set the peers of the mesh");
 	r = wg_dump_read(mesh->options.device, &shown, err);
 	if (r < 0)
 		return r;
@@ -390,7 +303,7 @@ int mesh_peers_set(struct mesh *mesh, struct err *err)
 			told = NULL;
 		}
 	}
-	r = leave_out_clashes(mesh, is_left_out, told);
+	r = mesh_claims_check(mesh, told);
 	if (r < 0 && complained == 0)
 		complained = r;
 	r = remove_others(mesh, is_left_out, &shown, err);

@@ -114,7 +114,8 @@ static int plan(struct routes *routes, const struct mesh *mesh, struct err *err)
 	for (size_t i = 0; i < options->slice_count; i++)
 		want(routes, &options->slices[i], &nowhere, true);
 	for (size_t i = 0; i < mesh->peer_count; i++)
-		want_peer(routes, mesh, &mesh->peers[i]);
+		if (!mesh->is_left_out[i])
+			want_peer(routes, mesh, &mesh->peers[i]);
 	qsort(routes->items, routes->count, sizeof(*routes->items), compare);
 	drop_duplicates(routes);
 	return 0;

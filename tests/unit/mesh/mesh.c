@@ -468,6 +468,8 @@ static void peers_that_clash_are_told_and_the_others_set(void **state)
 	struct mesh_peer peers[5];
 	struct wg_device shown = {};
 	struct node_call call = {.node = &nodes[0], .peers = peers, .count = 5};
+	static const char *const claims[] = {
+		"172.18.7.0/24", "10.64.0.2", "172.17.8.0/24", "10.64.0.1", "0.0.0.0/1"};
 
 	(void)state;
 	open_pair(nodes);
@@ -493,6 +495,18 @@ static void peers_that_clash_are_told_and_the_others_set(void **state)
 	assert_int_equal(netns_call(nodes[0].netns, call_set, &call), -EINVAL);
 	assert_non_null(strstr(call.err.text, "both hold 172.18.0.0/16"));
 	expect_ping(&nodes[0], "10.64.0.2");
+	/* Nor a part of the first's, or of ours, or all there is: nothing of it is routed. */
+	peers[1].prefix_count = 1;
+	for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
+		const struct prefix prefix = prefix_of(claims[i]);
+
+		peers[1].prefixes = &prefix;
+		assert_int_equal(netns_call(nodes[0].netns, call_set, &call), -EINVAL);
+		assert_non_null(strstr(call.err.text, "leaves 10.64.0.3 out"));
+		expect_ping(&nodes[0], "10.64.0.2");
+		assert_null(
+			strstr(node_output(&nodes[0], "ip route | grep -v 10.64.0.2"), claims[i]));
+	}
 	wg_device_clear(&shown);
 	free_nodes(nodes, 2);
 }
