@@ -15,11 +15,12 @@ struct host *host_find_named(const struct control *control, const char *name);
 /* The entry of @id, made when there is none; NULL: out of memory. */
 struct host *host_add(struct control *control, unsigned int id);
 void hosts_free(struct control *control);
+/* Before anything of the catalog: it tells this host's record from others'. */
+int host_read_identity(struct control *control, struct err *err);
 /*
  * Gives this host its id, addresses and slice of the machine pool, or finds those it has, and says
  * that it lives. Refuses in words what clashes with another host.
  */
-int host_read_identity(struct control *control, struct err *err);
 int host_join(struct control *control, struct err *err);
 /*
  * Neither packets nor the store hear of it: what is on it is lost, or at least out of reach. Never
@@ -30,7 +31,6 @@ bool host_is_down(const struct control *control, const struct host *host);
 bool host_is_alive(const struct control *control, const struct host *host);
 /* Packets reach it, as far as this host knows. Itself: always. */
 bool host_is_reachable(const struct control *control, unsigned int id);
-/* The name of the host, for people. */
 const char *host_name(const struct control *control, unsigned int id);
 
 /* host_claims.c */

@@ -250,21 +250,42 @@ static int set_routes(const struct host_net_options *options, struct err *err)
 }
 
 /*
+ * NAT for what machines send of their own; and what may come to them: the kernel routes answers
+ * into a machine, and what the machines of this host say to each other's primary addresses. All
+ * else comes by the data plane, which does not meet these rules. Service addresses (the fourth of
+ * each network) are the data plane's alone, for programs of the host, too. Refused, not dropped:
+ * who sends it is told.
+ *
  * In the form in which nft 1.0 lists it. An nft that lists it in another form only costs a
  * transaction more at each call.
  */
 static void add_table(struct buf *out, const struct prefix *machine_pool)
 {
-	char text[PREFIX_TEXT_LEN];
+	char pool[PREFIX_TEXT_LEN];
 
+	prefix_format(machine_pool, pool);
 	buf_addf(out,
 		"table ip " HOST_NET_NFT_TABLE " {\n"
 		"\tchain postrouting {\n"
 		"\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
 		"\t\toifname != \"wm-*\" oifname != \"lo\" ip saddr %s masquerade\n"
 		"\t}\n"
+		"\n"
+		"\tchain forward {\n"
+		"\t\ttype filter hook forward priority filter; policy accept;\n"
+		"\t\tiifname != \"wm-*\" oifname \"wm-*\" ip daddr %s ct state new reject with "
+		"icmp "
+		"admin-prohibited\n"
+		"\t}\n"
+		"\n"
+		"\tchain output {\n"
+		"\t\ttype filter hook output priority filter; policy accept;\n"
+		"\t\toifname \"wm-*\" ip daddr %s ip daddr & 0.0.0.7 == 0.0.0.3 ct state new "
+		"reject "
+		"with icmp admin-prohibited\n"
+		"\t}\n"
 		"}\n",
-		prefix_format(machine_pool, text));
+		pool, pool, pool);
 }
 
 /* Returns 0 when the table is there just so, 1 when not. */

@@ -125,7 +125,7 @@ wherry lab route --name "$lab" client-1 edge-1 >/dev/null
 # --- what hosts have for themselves ---------------------------------------------------------
 on worker-1 sh -c 'ip tuntap add dev wg0 mode tun && setsid wireguard-go -f wg0 >/dev/null 2>&1 </dev/null &'
 eventually 5 on worker-1 wg show wg0 || fail "WireGuard does not run in a node"
-same "$(on worker-2 wg show interfaces; wg show interfaces | grep -w wg0)" "" "devices of a node that others see"
+same "$(on worker-2 wg show interfaces | grep -w wg0; wg show interfaces | grep -w wg0)" "" "devices of a node that others see"
 name=$(image_on edge-1 own "$(helper udp_app)") || exit 1
 on edge-1 podman image exists "$name" || fail "an image that was built on edge-1 is not there"
 ! on worker-1 podman image exists "$name" || fail "an image that was built on edge-1 is on worker-1"

@@ -268,7 +268,8 @@ static void another_machine_pool_replaces_the_nat(void **state)
 	fixture.options.machine_pool = prefix_of("10.200.0.0/16");
 	setup_ok(&fixture);
 	assert_string_equal(output_of("nft list ruleset | grep -c masquerade"), "1\n");
-	assert_string_equal(output_of("nft list ruleset | grep -c 10.200.0.0/16"), "1\n");
+	assert_string_equal(output_of("nft list ruleset | grep -c 10.200.0.0/16"), "3\n");
+	assert_string_equal(output_of("nft list ruleset | grep -c 172.16.0.0/12"), "0\n");
 }
 
 static void pools_that_are_no_longer_wanted_are_no_longer_local(void **state)
