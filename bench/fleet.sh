@@ -58,24 +58,25 @@ start_apart() { # namespace log-file command..
 		sh -c 'mount -t tmpfs tmpfs /run/wireguard && exec "$@"' - "$@"
 }
 
-# wireguard-go as Wherry runs it, the other end as the only peer, everything allowed.
+# wireguard-go as Wherry runs it, in a session of its own, which the scheduler goes by; the other end
+# is the only peer, everything is allowed.
 start_tunnel() { # subject device
 	local s=$1 device=$2 ns
-	local -A pid=() key=()
+	local -A process=() key=()
 	for ns in "$s" "$s-w"; do
 		in_ns "$ns" ip tuntap add dev "$device" mode tun pi
-		LOG_LEVEL=error start_apart "$ns" "$tmp/$ns.log" wireguard-go -f "$device"
-		pid[$ns]=$!
+		LOG_LEVEL=error start_apart "$ns" "$tmp/$ns.log" setsid wireguard-go -f "$device"
+		process[$ns]=$!
 		(umask 077 && wg genkey >"$tmp/$ns.key")
 		key[$ns]=$(wg pubkey <"$tmp/$ns.key")
 	done
 	for ns in "$s" "$s-w"; do
-		wait_for "the tunnel of $ns" in_mounts "$ns" "${pid[$ns]}" wg show "$device"
+		wait_for "the tunnel of $ns" in_mounts "$ns" "${process[$ns]}" wg show "$device"
 	done
-	in_mounts "$s" "${pid[$s]}" wg set "$device" listen-port $wireguard_port \
+	in_mounts "$s" "${process[$s]}" wg set "$device" listen-port $wireguard_port \
 		private-key "$tmp/$s.key" peer "${key[$s-w]}" \
 		endpoint "$(under "$s" worker):$wireguard_port" allowed-ips 0.0.0.0/0
-	in_mounts "$s-w" "${pid[$s-w]}" wg set "$device" listen-port $wireguard_port \
+	in_mounts "$s-w" "${process[$s-w]}" wg set "$device" listen-port $wireguard_port \
 		private-key "$tmp/$s-w.key" peer "${key[$s]}" \
 		endpoint "$(under "$s" edge):$wireguard_port" allowed-ips 0.0.0.0/0
 	for ns in "$s" "$s-w"; do

@@ -24,7 +24,6 @@
 #define IPPROTO_MINIMAL 55
 #define SOURCE_PRESENT	0x80
 #define AWAY_NS		5000
-#define FLOWS_A_CLIENT	16384	    /* by their ports, from 1024 on */
 #define FIRST_CLIENT	0x64400000U /* 100.64.0.0 */
 
 struct minimal_header {
@@ -67,7 +66,8 @@ static __always_inline __u16 sum_words(const __u32 *words, int count)
 	return fold(sum);
 }
 
-/* The whole packet as it is before the program, of flow number @flow. */
+/* The whole packet as it is before the program, of flow number @flow: each has a client of its own.
+ */
 static __always_inline void make_packet(struct packet *packet, __u32 len, __u32 flow)
 {
 	__u32 service = state.plan.services > 1 ? flow % state.plan.services : 0;
@@ -75,11 +75,11 @@ static __always_inline void make_packet(struct packet *packet, __u32 len, __u32 
 
 	ip->tot_len = bpf_htons(len - ETH_HLEN);
 	ip->protocol = IPPROTO_UDP;
-	ip->saddr = bpf_htonl(FIRST_CLIENT + flow / FLOWS_A_CLIENT);
+	ip->saddr = bpf_htonl(FIRST_CLIENT + flow);
 	ip->daddr = bpf_htonl(state.plan.daddr + service / PROGRAMS_PORTS);
 	ip->check = 0;
 	ip->check = sum_words((__u32 *)ip, sizeof(*ip) / 4);
-	packet->udp.source = bpf_htons(1024 + flow % FLOWS_A_CLIENT);
+	packet->udp.source = bpf_htons(1024 + flow % 16384);
 	packet->udp.dest = bpf_htons(state.plan.dport + service % PROGRAMS_PORTS);
 }
 

@@ -87,28 +87,27 @@ static __always_inline bool is_martian(struct __sk_buff *skb, const struct conve
 	}
 }
 
-/* How long the routes' answer about a client may be used. */
-#define SOURCE_LIFE_NS 1000000000ULL
-
-/* The same of clients of machines elsewhere, of whom no flow is kept that says it was asked. */
+/*
+ * The same of clients of machines elsewhere, of whom no flow is kept that says that the routes were
+ * asked: asking them for each packet would cost more than all the rest.
+ */
 static __always_inline bool is_martian_abroad(
 	struct __sk_buff *skb, const struct conversation *talk)
 {
-	__u32 place = (talk->client * 0x9e3779b1U) >> 16 & (WHERRY_MAX_SOURCES - 1);
-	struct wherry_source *source = bpf_map_lookup_elem(&wherry_sources, &place);
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	struct wherry_mesh *mesh = find_mesh();
+	bool is_ours = false;
 
-	if (!source)
+	if (!mesh || !is_unicast(talk->client))
 		return true;
-	if (likely(source->client == talk->client && source->ifindex == talk->ifindex &&
-		    now_ns - source->asked_ns < SOURCE_LIFE_NS))
-		return false;
-	if (is_martian(skb, talk))
-		return true;
-	source->client = talk->client;
-	source->ifindex = talk->ifindex;
-	source->asked_ns = now_ns;
-	return false;
+	if (unlikely(mesh->asks_routes))
+		return is_martian(skb, talk);
+	for (int i = 0; i < WHERRY_MESH_OWN; i++)
+		if (mesh->own[i] == talk->client)
+			return true;
+	for (int i = 0; i < WHERRY_MESH_OURS; i++)
+		is_ours |= (talk->client & mesh->ours[i].mask) == mesh->ours[i].addr;
+	return unlikely(is_ours) &&
+	       (is_public(talk->client) || bpf_map_lookup_elem(&wherry_endpoints, &talk->client));
 }
 
 /*

@@ -112,18 +112,6 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } wherry_outflows SEC(".maps");
 
-/*
- * Written by the programs of edges: the client that was judged last, by a hash of its address. A
- * memory of questions, not of flows: a client that loses its place is asked about again.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, WHERRY_MAX_SOURCES);
-	__type(key, __u32);
-	__type(value, struct wherry_source);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} wherry_sources SEC(".maps");
-
 /* Written by wherryd. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

@@ -26,7 +26,6 @@
 #define WHERRY_MAX_FLOWS     262144 /* default; wherryd.toml may say otherwise */
 #define WHERRY_MAX_FRAGMENTS 8192
 #define WHERRY_MAX_OUTFLOWS  65536
-#define WHERRY_MAX_SOURCES   4096 /* a power of two */
 
 /*
  * A service entry covers an aligned block of ports: 2^(16 - port_bits) of them, a single port
@@ -139,6 +138,14 @@ struct wherry_app_host_key {
 };
 _Static_assert(sizeof(struct wherry_app_host_key) == 16, "hash key without holes");
 
+#define WHERRY_MESH_OWN	 8
+#define WHERRY_MESH_OURS 4
+
+struct wherry_network {
+	__be32 addr, mask; /* unused: a mask of 0 and another address than that */
+};
+_Static_assert(sizeof(struct wherry_network) == 8, "no holes");
+
 /*
  * The mesh as this host has it: element 0 of wherry_mesh. All zero: a host of its own. Packets of
  * the mesh have the mesh addresses of hosts and the service addresses of machines outside.
@@ -152,8 +159,14 @@ struct wherry_mesh {
 	__u32 whole_ifindex;  /* to the namespace that refuses or segments what is too large */
 	__u32 pieces_ifindex; /* to the same one, where datagrams without DF are fragmented */
 	__be32 resizer_addr;  /* source of ICMP errors from that namespace */
+	/* Who can be no client of this edge: the host itself, and what is in these networks and
+	 * ours. */
+	__be32 own[WHERRY_MESH_OWN];
+	struct wherry_network ours[WHERRY_MESH_OURS];
+	__u32 asks_routes; /* there are more than that: the routes know them all */
+	__u32 zero;
 };
-_Static_assert(sizeof(struct wherry_mesh) == 32, "no holes");
+_Static_assert(sizeof(struct wherry_mesh) == 104, "no holes");
 
 /* Programs that are gone on to from others. */
 enum wherry_next_program {
@@ -212,15 +225,6 @@ struct wherry_flow {
 	__be32 edge; /* WHERRY_VIA_MESH: mesh address of the edge it was heard by last */
 };
 _Static_assert(sizeof(struct wherry_flow) == 48, "no holes");
-
-/* A client of machines elsewhere that the routes were asked about: it can be where it says it is.
- */
-struct wherry_source {
-	__be32 client;
-	__u32 ifindex; /* where it came in */
-	__u64 asked_ns;
-};
-_Static_assert(sizeof(struct wherry_source) == 16, "no holes");
 
 /* Fragments after the first carry no ports; the first one leaves the verdict here for them. */
 struct wherry_fragment_key {

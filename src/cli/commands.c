@@ -410,6 +410,15 @@ const struct command commands[] = {
 		.run = hosts_undrain_command,
 	},
 	{
+		.path = "hosts rotate-key",
+		.summary = "Give this host a new WireGuard key",
+		.text = "The other hosts learn of it by the catalog; sessions with them are made "
+			"anew, which may cost the packets of a second or two.",
+		.positionals = POSITIONALS(HOST_ARGUMENT),
+		.exits = EXIT(NOT_FOUND) | EXIT(CONFLICT) | EXIT(UNREACHABLE),
+		.run = hosts_rotate_key_command,
+	},
+	{
 		.path = "hosts remove",
 		.aliases = "rm",
 		.summary = "Take a host out of the fleet",
@@ -458,7 +467,17 @@ const struct command commands[] = {
 	{
 		.path = "lab",
 		.summary = "Build a fleet out of network namespaces on this machine",
-		.text = "wherry lab --help has its commands.",
+		.text = "wherry lab up makes a client, an internet and a host with a wherryd of "
+			"its own, each a network namespace. With --hosts H, or --edges E and "
+			"--workers W, it makes a fleet with an etcd; --regions A,B spreads it, "
+			"--underlay plain leaves WireGuard out, --clients N makes more clients. "
+			"lab exec NODE -- COMMAND runs something in a node, lab route CLIENT EDGE "
+			"moves a client, lab kill, pause, resume and start are what goes wrong, "
+			"lab "
+			"status shows it, lab down ends it. wherry lab --help says the rest.",
+		.examples = "wherry lab up --edges 2 --workers 2 --regions ams,fra # a fleet\n"
+			    "wherry lab exec edge-1 -- wherry hosts list # on one of its hosts\n"
+			    "wherry lab kill worker-1 # the node with all that runs there",
 		.is_raw = true,
 		.program = "COMMAND...",
 		.run = run_lab,

@@ -37,6 +37,7 @@ int hosts_list_command(struct cli *cli);
 int hosts_status_command(struct cli *cli);
 int hosts_drain_command(struct cli *cli);
 int hosts_undrain_command(struct cli *cli);
+int hosts_rotate_key_command(struct cli *cli);
 int hosts_remove_command(struct cli *cli);
 int catalog_export_command(struct cli *cli);
 int catalog_import_command(struct cli *cli);

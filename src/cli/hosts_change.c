@@ -132,6 +132,21 @@ int hosts_undrain_command(struct cli *cli)
 	return CLI_OK;
 }
 
+int hosts_rotate_key_command(struct cli *cli)
+{
+	_free_ char *path = api_path("/v1/hosts/%s/rotate-key", args_positional(&cli->args, 0));
+	json_auto_t *host = NULL;
+	int r = daemon_call(cli, "POST", path, NULL, &host);
+
+	if (r != CLI_OK)
+		return r;
+	if (cli->is_json)
+		return cli_print_json(host);
+	printf("%s has the public key %s now\n", field_text(host, "name"),
+		field_text(host, "public_key"));
+	return CLI_OK;
+}
+
 int hosts_remove_command(struct cli *cli)
 {
 	const char *name = args_positional(&cli->args, 0);

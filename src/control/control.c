@@ -298,5 +298,9 @@ int control_teardown(const struct control_options *options, struct err *err)
 {
 	int r = fabric_remove(options->bpf_dir, err);
 
+	if (r == 0)
+		r = mesh_remove(MESH_DEVICE, err);
+	if (r == 0)
+		r = resizer_remove(err);
 	return r < 0 ? r : host_net_teardown(err);
 }

@@ -6,6 +6,7 @@
 #include "control/control_impl.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -171,9 +172,27 @@ static int set_hosts(struct control *control, struct err *err)
 	return fabric_set_hosts(control->fabric, hosts, count, err);
 }
 
+/* The fleet's own networks: whoever sends from outside by an address of them forges it. */
+static int collect_ours(
+	const struct control *control, struct prefix **out, size_t *count, struct err *err)
+{
+	struct prefix *ours = calloc(control->known_pool_count + 1, sizeof(*ours));
+
+	if (!ours)
+		return err_errno(err, -ENOMEM, "cannot set the mesh");
+	for (size_t i = 0; i < control->known_pool_count; i++)
+		ours[i] = control->known_pools[i];
+	ours[control->known_pool_count] = control->config.machine_pool;
+	*count = control->known_pool_count + 1;
+	*out = ours;
+	return 0;
+}
+
 static int set_mesh(struct control *control, struct err *err)
 {
 	const struct host *edge = nearest_edge(control);
+	_free_ struct addr *own = NULL;
+	_free_ struct prefix *ours = NULL;
 	struct fabric_mesh mesh = {
 		.ifindex = control->mesh_device.ifindex,
 		.is_ethernet = control->mesh_device.is_ethernet,
@@ -183,10 +202,16 @@ static int set_mesh(struct control *control, struct err *err)
 		.pieces_ifindex = control->resizer.pieces_ifindex,
 		.resizer_addr = control->resizer.addr,
 	};
+	int r;
 
 	if (edge)
 		mesh.nearest_edge = edge->record->mesh_v4;
-	return fabric_set_mesh(control->fabric, &mesh, err);
+	r = host_net_own_addrs(&own, &mesh.own_count, err);
+	if (r == 0)
+		r = collect_ours(control, &ours, &mesh.ours_count, err);
+	mesh.own = own;
+	mesh.ours = ours;
+	return r < 0 ? r : fabric_set_mesh(control->fabric, &mesh, err);
 }
 
 static int set_probes(struct control *control)
@@ -352,15 +377,6 @@ static void publish(struct control *control)
 	self->measured = json;
 }
 
-static void log_stale(void *arg, const struct addr *edge, const struct addr *service)
-{
-	char edge_text[ADDR_TEXT_LEN], service_text[ADDR_TEXT_LEN];
-
-	(void)arg;
-	log_warn("edge-behind", "edge=%s service=%s", addr_format(edge, edge_text),
-		addr_format(service, service_text));
-}
-
 /* Machines that run already need no image: no reason not to start. */
 static void serve_images(struct control *control)
 {
@@ -384,7 +400,7 @@ static void tick(uv_timer_t *timer)
 	drains_tick(control);
 	if (control->is_ready && !control->is_store_away)
 		held_let_go(control);
-	fabric_stale_take(control->fabric, log_stale, control, NULL);
+	behind_tick(control);
 	if (now_ms - control->published_ms >= PUBLISH_MS) {
 		control->published_ms = now_ms;
 		publish(control);
@@ -398,7 +414,58 @@ static void tick(uv_timer_t *timer)
 	if (control->mesh_device.ifindex != before) {
 		fleet_update(control);
 		serve_images(control);
+	} else if (set_mesh(control, &err) < 0) {
+		/* Addresses of the host come and go. */
+		log_error("mesh-not-updated", "reason=\"%s\"", err.text);
 	}
+}
+
+/* The catalog comes first: an interface with a key that the peers do not know is deaf. */
+static int publish_key(struct control *control, const char *key_path, struct err *err)
+{
+	struct host_record *record = host_find(control, control->host_id)->record;
+	char before[HOST_KEY_LEN];
+	struct change change = {};
+	int r;
+
+	memcpy(before, record->public_key, sizeof(before));
+	r = mesh_public_key(key_path, record->public_key, err);
+	if (r == 0) {
+		change_put_host(&change, record);
+		r = change_commit(control, &change, err);
+	}
+	if (r < 0)
+		memcpy(record->public_key, before, sizeof(before));
+	return r;
+}
+
+int fleet_rotate_key(struct control *control, struct err *err)
+{
+	_free_ char *before = NULL;
+	char key_path[4096];
+	size_t len;
+	int r;
+
+	if (!control->mesh || control->config.is_plain)
+		return err_set(err, -ENOTSUP, "this host has no WireGuard, and so no key");
+	snprintf(key_path, sizeof(key_path), "%s/mesh.key", control->state_dir);
+	r = file_read(key_path, 256, &before, &len, err);
+	if (r == 0)
+		r = mesh_new_key(key_path, err);
+	if (r < 0)
+		return r;
+	r = publish_key(control, key_path, err);
+	if (r < 0) {
+		struct err ignored;
+
+		if (file_replace(key_path, before, len, 0600, &ignored) < 0)
+			log_error("key-not-restored", "reason=\"%s\"", ignored.text);
+		return r;
+	}
+	log_info("key-rotated", "public_key=%s",
+		host_find(control, control->host_id)->record->public_key);
+	r = mesh_repair(control->mesh, err);
+	return r < 0 ? r : 0;
 }
 
 static int open_mesh(struct control *control, struct err *err)
@@ -453,8 +520,10 @@ int fleet_open(struct control *control, struct err *err)
 	/* A record of another host that is wrong must not keep this one from starting. */
 	if (update(control, err) < 0)
 		log_error("mesh-not-updated", "reason=\"%s\"", err->text);
-	uv_timer_start(&control->fleet_timer, tick, TICK_MS, TICK_MS);
-	return 0;
+	r = behind_open(control, &own_record(control)->mesh_v4, err);
+	if (r == 0)
+		uv_timer_start(&control->fleet_timer, tick, TICK_MS, TICK_MS);
+	return r;
 }
 
 void fleet_close(struct control *control)
@@ -463,6 +532,7 @@ void fleet_close(struct control *control)
 	if (!control->probes_async.data)
 		return;
 	store_on_wait(control->store, NULL, NULL);
+	behind_close(control);
 	probes_stop(take_ptr(control->probes));
 	uv_close((uv_handle_t *)&control->probes_async, NULL);
 	uv_close((uv_handle_t *)&control->fleet_timer, NULL);

@@ -21,6 +21,12 @@
  */
 #define YOUNG_MS (2 * LOOK_MS + 1000)
 
+/*
+ * The host of the former machine forgets last: it would take for its own what an edge that has not
+ * forgotten yet sends it first.
+ */
+#define LAST_MS 30000
+
 /* One machine that is a former one, and what is known of the groups where it is that. */
 struct former {
 	char id[MACHINE_ID_LEN];
@@ -124,6 +130,7 @@ static bool write_settled(
 	}
 	json_decref(machine->settled);
 	machine->settled = json_incref(former->settled);
+	machine->settled_since_ms = clock_now_ms();
 	return true;
 }
 
@@ -133,7 +140,9 @@ static void act(struct control *control, const struct former *former)
 	struct err err;
 
 	if (machine->is_local) {
-		if (!write_settled(control, machine, former) || former->has_flows)
+		if (!write_settled(control, machine, former) || former->has_flows ||
+			clock_now_ms() - machine->settled_since_ms < LAST_MS ||
+			clock_now_ms() - machine->former_since_ms < LAST_MS)
 			return;
 	} else if (former->is_unsettled || clock_now_ms() - machine->former_since_ms < YOUNG_MS) {
 		return;

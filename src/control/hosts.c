@@ -329,8 +329,8 @@ static int check_twin(
 	return err_set(err, -EADDRINUSE,
 		"host %u (%s) is alive at %s, and this one at %s has the same identity; if this is "
 		"a copy of it, remove %s/identity and %s/mesh.key; if it moved, wait %d s",
-		record->id, record->name, host->alive.endpoint, endpoint, control->state_dir,
-		control->state_dir, ALIVE_TTL_S);
+		record->id, host->record ? host->record->name : record->name, host->alive.endpoint,
+		endpoint, control->state_dir, control->state_dir, ALIVE_TTL_S);
 }
 
 static int make_alive(struct control *control, const struct host_record *record,

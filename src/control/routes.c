@@ -419,6 +419,7 @@ const struct api_route control_routes[] = {
 	{"DELETE", "/v1/hosts/:host", routes_remove_host},
 	{"POST", "/v1/hosts/:host/drain", routes_drain_host},
 	{"POST", "/v1/hosts/:host/undrain", routes_undrain_host},
+	{"POST", "/v1/hosts/:host/rotate-key", routes_rotate_host_key},
 	{"GET", "/v1/counters", get_counters},
 	{"GET", "/v1/apps", list_apps},
 	{"POST", "/v1/apps", create_app},

@@ -29,7 +29,7 @@ void routes_refuse_change(struct api_request *req, int r, const struct err *err)
 
 api_handler_fn routes_logs, routes_doctor;
 api_handler_fn routes_list_hosts, routes_get_host, routes_remove_host;
-api_handler_fn routes_drain_host, routes_undrain_host;
+api_handler_fn routes_drain_host, routes_undrain_host, routes_rotate_host_key;
 api_handler_fn routes_list_machines, routes_run_machine, routes_get_machine;
 api_handler_fn routes_destroy_machine, routes_start_machine, routes_stop_machine;
 api_handler_fn routes_detach_machine;

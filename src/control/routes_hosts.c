@@ -273,6 +273,29 @@ void routes_undrain_host(struct api_request *req, void *arg)
 	set_draining(arg, req, false);
 }
 
+void routes_rotate_host_key(struct api_request *req, void *arg)
+{
+	struct control *control = arg;
+	struct host *host = find_host(control, req);
+	struct err err;
+	int r;
+
+	if (!host)
+		return;
+	if (host->id != control->host_id) {
+		err_set(&err, -EINVAL, "the key of %s is made on %s; run this there",
+			host->record->name, host->record->name);
+		api_reply_error(req, 409, "conflict", err.text, NULL);
+		return;
+	}
+	r = fleet_rotate_key(control, &err);
+	if (r < 0) {
+		routes_refuse_change(req, r, &err);
+		return;
+	}
+	api_reply_json(req, 200, view_whole(control, host));
+}
+
 static int check_removal(
 	const struct control *control, const struct host *host, bool is_forced, struct err *err)
 {

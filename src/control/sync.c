@@ -311,6 +311,12 @@ static void changed(void *arg, int64_t revision, const struct store_event *event
 		settle_soon(control);
 }
 
+void catalog_read_again(struct control *control)
+{
+	control->must_reload = true;
+	settle_soon(control);
+}
+
 static void store_readable(uv_poll_t *poll, int status, int events)
 {
 	struct control *control = poll->data;

@@ -119,6 +119,11 @@ struct fabric_mesh {
 	unsigned int mtu_bytes;
 	unsigned int whole_ifindex, pieces_ifindex; /* 0: none */
 	struct addr resizer_addr;
+	/* No client from outside has these: the host's own addresses, and our networks. */
+	const struct addr *own;
+	size_t own_count;
+	const struct prefix *ours;
+	size_t ours_count;
 };
 
 /*

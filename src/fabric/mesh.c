@@ -93,6 +93,38 @@ static void detach_unwanted(
 		detach_resized(fabric, before->pieces_ifindex);
 }
 
+static __be32 mask_of(unsigned int bits)
+{
+	return bits ? htonl(~0U << (32 - bits)) : 0;
+}
+
+/* Few, they are compared with; many, or not told, the routes are asked. */
+static void set_martians(struct wherry_mesh *out, const struct fabric_mesh *mesh)
+{
+	size_t own = 0, ours = 0;
+
+	for (size_t i = 0; i < WHERRY_MESH_OURS; i++)
+		out->ours[i] = (struct wherry_network){.addr = ~0U};
+	for (size_t i = 0; i < mesh->own_count; i++) {
+		if (mesh->own[i].family != AF_INET)
+			continue;
+		if (own < WHERRY_MESH_OWN)
+			out->own[own] = addr_v4_be(&mesh->own[i]);
+		own++;
+	}
+	for (size_t i = 0; i < mesh->ours_count; i++) {
+		const struct prefix *prefix = &mesh->ours[i];
+
+		if (prefix->addr.family != AF_INET)
+			continue;
+		if (ours < WHERRY_MESH_OURS)
+			out->ours[ours] = (struct wherry_network){
+				addr_v4_be(&prefix->addr), mask_of(prefix->len_bits)};
+		ours++;
+	}
+	out->asks_routes = own == 0 || own > WHERRY_MESH_OWN || ours > WHERRY_MESH_OURS;
+}
+
 int fabric_set_mesh(struct fabric *fabric, const struct fabric_mesh *mesh, struct err *err)
 {
 	const struct wherry_mesh before = fabric->mesh;
@@ -114,6 +146,7 @@ int fabric_set_mesh(struct fabric *fabric, const struct fabric_mesh *mesh, struc
 						? addr_v4_be(&mesh->resizer_addr)
 						: 0,
 		};
+		set_martians(&after, mesh);
 		r = attach_device(fabric, &after, err);
 		if (r == 0)
 			r = attach_resized(fabric, after.whole_ifindex, err);

@@ -63,7 +63,10 @@ struct machine_net {
  */
 int machine_net_setup(const struct machine_spec *spec, struct machine_net *out, struct err *err);
 
-/* Finds what machine_net_setup() made. Returns 1 when it is not (or no longer) whole. */
+/*
+ * Finds what machine_net_setup() made, and brings its MTU up to date. Returns 1 when it is not (or
+ * no longer) whole.
+ */
 int machine_net_find(const struct machine_spec *spec, struct machine_net *out, struct err *err);
 
 /*

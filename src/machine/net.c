@@ -387,6 +387,24 @@ int machine_net_setup(const struct machine_spec *spec, struct machine_net *out, 
 	return 0;
 }
 
+/* The host joined a mesh, or left one: running machines go on. */
+static int change_mtu(struct room *room, struct err *err)
+{
+	struct link_change change = {
+		.ifindex = room->eth0.ifindex,
+		.name = "eth0",
+		.is_up = true,
+		.mtu_bytes = room->spec->mtu_bytes,
+	};
+	int r = link_set(room->there, &change, err);
+
+	if (r < 0)
+		return r;
+	change.ifindex = room->host.ifindex;
+	change.name = room->ifname;
+	return link_set(room->here, &change, err);
+}
+
 int machine_net_find(const struct machine_spec *spec, struct machine_net *out, struct err *err)
 {
 	_cleanup_(room_close) struct room room;
@@ -399,10 +417,11 @@ int machine_net_find(const struct machine_spec *spec, struct machine_net *out, s
 	if (r < 0)
 		return r;
 	if (!is_pair(&room) || strcmp(room.host.alias, room.alias) != 0 ||
-		!(room.host.flags & room.eth0.flags & IFF_UP) ||
-		room.eth0.mtu_bytes != spec->mtu_bytes)
+		!(room.host.flags & room.eth0.flags & IFF_UP))
 		return 1;
 	r = order_of_addresses(&room, err);
+	if (r == 0 && room.eth0.mtu_bytes != spec->mtu_bytes)
+		r = change_mtu(&room, err);
 	if (r != 0)
 		return r;
 	report(&room, out);

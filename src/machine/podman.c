@@ -243,8 +243,8 @@ static void build_run(struct argv *argv, const struct machine_spec *spec)
 		argv_add(argv, spec->command.items[i]);
 }
 
-/* Whether both processes execute the same file. */
-static bool same_program(pid_t a, pid_t b)
+/* Whether the two execute different files. One that is ending has no file any more. */
+static bool differ_in_program(pid_t a, pid_t b)
 {
 	char path[2][64];
 	struct stat st[2];
@@ -252,7 +252,13 @@ static bool same_program(pid_t a, pid_t b)
 	snprintf(path[0], sizeof(path[0]), "/proc/%d/exe", (int)a);
 	snprintf(path[1], sizeof(path[1]), "/proc/%d/exe", (int)b);
 	return stat(path[0], &st[0]) == 0 && stat(path[1], &st[1]) == 0 &&
-	       st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino;
+	       (st[0].st_dev != st[1].st_dev || st[0].st_ino != st[1].st_ino);
+}
+
+/* "runc:[2:INIT]", "crun". */
+static bool is_runtime(const char *name)
+{
+	return strncmp(name, "runc", 4) == 0 || strncmp(name, "crun", 4) == 0;
 }
 
 /*
@@ -265,6 +271,10 @@ static void await_exec(pid_t first)
 	struct proc_info info;
 	char path[64];
 
+	/* `podman run` may be back before the runtime has made way for catatonit. */
+	while (proc_read(first, &info) == 0 && is_runtime(info.name) &&
+		clock_now_ms() < deadline_ms)
+		nanosleep(&(struct timespec){.tv_nsec = EXEC_INTERVAL_NS}, NULL);
 	if (proc_read(first, &info) != 0 || strcmp(info.name, "podman-init") != 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)first, (int)first);
@@ -273,7 +283,7 @@ static void await_exec(pid_t first)
 	while (clock_now_ms() < deadline_ms && proc_is_alive(first, 0)) {
 		pid_t child = proc_read_pid_file(path);
 
-		if (child && !same_program(first, child) && proc_is_alive(child, 0))
+		if (child && differ_in_program(first, child) && proc_is_alive(child, 0))
 			return;
 		nanosleep(&(struct timespec){.tv_nsec = EXEC_INTERVAL_NS}, NULL);
 	}

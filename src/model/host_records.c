@@ -27,20 +27,28 @@ static json_t *addr_to_json(const struct addr *addr)
 	return json_string(addr_format(addr, text));
 }
 
-/* An absent or empty one is no address. */
-static bool read_addr(const json_t *json, const char *key, struct addr *out)
+/* An absent or empty one is no address. @family 0: of any. */
+static bool read_addr(const json_t *json, const char *key, int family, struct addr *out)
 {
 	const char *text = get_text(json, key);
 
 	*out = (struct addr){};
-	return !text || !*text || addr_parse(text, out) == 0;
+	if (!text || !*text)
+		return true;
+	return addr_parse(text, out) == 0 && (!family || out->family == family);
 }
 
 static bool read_prefix(const json_t *json, const char *key, struct prefix *out)
 {
 	const char *text = get_text(json, key);
 
-	return text && prefix_parse(text, out) == 0;
+	return text && prefix_parse(text, out) == 0 && out->addr.family == AF_INET;
+}
+
+static bool is_identity(const char *text)
+{
+	return strlen(text) == HOST_IDENTITY_LEN - 1 &&
+	       strspn(text, "0123456789abcdef") == HOST_IDENTITY_LEN - 1;
 }
 
 static json_t *prefixes_to_json(const struct prefix *prefixes, size_t count)
@@ -54,7 +62,7 @@ static json_t *prefixes_to_json(const struct prefix *prefixes, size_t count)
 }
 
 static int read_prefixes(
-	const json_t *json, const char *key, struct prefix **out, size_t *out_count)
+	const json_t *json, const char *key, int family, struct prefix **out, size_t *out_count)
 {
 	json_t *list = json_object_get(json, key);
 	size_t count = json_array_size(list);
@@ -65,7 +73,8 @@ static int read_prefixes(
 	for (size_t i = 0; i < count; i++) {
 		const char *text = json_string_value(json_array_get(list, i));
 
-		if (!text || prefix_parse(text, &(*out)[i]) < 0)
+		if (!text || prefix_parse(text, &(*out)[i]) < 0 ||
+			(family && (*out)[i].addr.family != family))
 			return -EBADMSG;
 	}
 	*out_count = count;
@@ -117,14 +126,14 @@ int host_record_from_json(const json_t *json, struct host_record **out, struct e
 
 	if (!record)
 		return err_errno(err, -ENOMEM, "cannot read a host");
-	if (id < 1 || id > HOST_ID_MAX || !name || !region || !identity ||
-		strlen(identity) >= HOST_IDENTITY_LEN || !key ||
-		(*key && strlen(key) != HOST_KEY_LEN - 1) || port < 0 || port > UINT16_MAX ||
-		!read_addr(json, "endpoint", &record->endpoint) ||
-		!read_addr(json, "mesh_v4", &record->mesh_v4) ||
-		!read_addr(json, "mesh_v6", &record->mesh_v6) ||
-		read_prefixes(json, "slices", &record->slices, &record->slice_count) < 0 ||
-		read_prefixes(json, "pools", &record->pools, &record->pool_count) < 0)
+	if (id < 1 || id > HOST_ID_MAX || !name || !*name || !region || !*region || !identity ||
+		!is_identity(identity) || !key || (*key && strlen(key) != HOST_KEY_LEN - 1) ||
+		port < 0 || port > UINT16_MAX ||
+		!read_addr(json, "endpoint", 0, &record->endpoint) ||
+		!read_addr(json, "mesh_v4", AF_INET, &record->mesh_v4) ||
+		!read_addr(json, "mesh_v6", AF_INET6, &record->mesh_v6) ||
+		read_prefixes(json, "slices", AF_INET, &record->slices, &record->slice_count) < 0 ||
+		read_prefixes(json, "pools", 0, &record->pools, &record->pool_count) < 0)
 		return incomplete(err, "a host");
 	record->id = (unsigned int)id;
 	record->name = strdup(name);
@@ -165,7 +174,7 @@ int host_alive_from_json(const json_t *json, struct host_alive *out, struct err 
 	const char *version = get_text(json, "version");
 	const char *started_at = get_text(json, "started_at");
 
-	if (!identity || strlen(identity) >= HOST_IDENTITY_LEN || !endpoint)
+	if (!identity || !is_identity(identity) || !endpoint)
 		return incomplete(err, "a sign of life of a host");
 	*out = (struct host_alive){
 		.endpoint = strdup(endpoint), .version = strdup(version ? version : "")};

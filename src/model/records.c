@@ -10,6 +10,9 @@
 #include <errno.h>
 #include <string.h>
 
+#define MACHINE_NETWORK_BITS 29
+#define SIGNAL_MAX	     64 /* of Linux, real-time ones too */
+
 static const char *const ip_type_names[] = {
 	[IP_V4] = "v4",
 	[IP_SHARED_V4] = "shared_v4",
@@ -283,6 +286,21 @@ static int read_env(json_t *json, struct env_var **out, size_t *out_count)
 	return 0;
 }
 
+/* They become names of files and of interfaces. */
+static bool is_machine_id(const char *id)
+{
+	return strlen(id) == MACHINE_ID_LEN - 1 &&
+	       strspn(id, "0123456789abcdef") == MACHINE_ID_LEN - 1;
+}
+
+static bool is_label(const char *name)
+{
+	const size_t len = strlen(name);
+
+	return len > 0 && len <= APP_NAME_MAX &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
 int machine_record_from_json(const json_t *json, struct machine_record **out, struct err *err)
 {
 	_cleanup_(machine_record_freep) struct machine_record *record = calloc(1, sizeof(*record));
@@ -296,15 +314,19 @@ int machine_record_from_json(const json_t *json, struct machine_record **out, st
 	record->app = copy_text(json, "app");
 	record->group = copy_text(json, "group");
 	wish = find_name(wish_names, ARRAY_LEN(wish_names), get_text(json, "wish"));
-	if (!id || strlen(id) != MACHINE_ID_LEN - 1 || !record->name || !record->app ||
+	if (!id || !is_machine_id(id) || !record->name || !record->app || !is_label(record->app) ||
 		!record->group || wish < 0 ||
 		machine_kind_parse(get_text(json, "kind"), &record->kind) < 0 || !network ||
-		prefix_parse(network, &record->network) < 0)
+		prefix_parse(network, &record->network) < 0 ||
+		record->network.addr.family != AF_INET ||
+		record->network.len_bits != MACHINE_NETWORK_BITS)
 		return incomplete(err, "a machine");
 	snprintf(record->id, sizeof(record->id), "%s", id);
 	record->wish = (enum machine_wish)wish;
-	if (private_v6 && *private_v6)
-		addr_parse(private_v6, &record->private_v6);
+	if (private_v6 && *private_v6 &&
+		(addr_parse(private_v6, &record->private_v6) < 0 ||
+			record->private_v6.family != AF_INET6))
+		return incomplete(err, "a machine");
 	record->is_managed = json_is_true(json_object_get(json, "managed"));
 	record->is_held = json_is_true(json_object_get(json, "held"));
 	/* Catalogs of one host had no word for it. */
@@ -319,6 +341,11 @@ int machine_record_from_json(const json_t *json, struct machine_record **out, st
 	record->image_host = get_uint(json, "image_host");
 	record->rootfs = copy_text(json, "rootfs");
 	record->netns = copy_text(json, "netns");
+	if ((record->kind == MACHINE_IMAGE && !record->image) ||
+		(record->kind == MACHINE_ROOTFS && !record->rootfs) ||
+		(record->kind == MACHINE_ATTACHED && !record->netns) ||
+		record->kill_signal > SIGNAL_MAX || record->kill_signal < 0)
+		return incomplete(err, "a machine");
 	copy_stamp(json, "created_at", record->created_at);
 	copy_stamp(json, "updated_at", record->updated_at);
 	r = read_command(json_object_get(json, "command"), &record->command);
@@ -326,6 +353,8 @@ int machine_record_from_json(const json_t *json, struct machine_record **out, st
 		r = read_env(json_object_get(json, "env"), &record->env, &record->env_count);
 	if (r == 0)
 		r = read_await_ports(json_object_get(json, "await_ports"), record);
+	if (r == -EBADMSG)
+		return incomplete(err, "a machine");
 	if (r < 0)
 		return err_errno(err, r, "cannot read a machine");
 	*out = take_ptr(record);
