@@ -121,7 +121,7 @@ delete hosts/00009
 # and more than a network.
 record=$(get "machines/$far" | jq -c '.id = "00000000000009" | .name = "liar" | .managed = false')
 free="${service%.*}.240/29"
-for network in "$free" "${service%.*}.$((${service##*.} - 3))/29" 172.16.0.0/12; do
+for network in "$free" "${service%.*}.$((${service##*.} - 3))/29"; do
 	: >"/var/lib/wherry-lab/$lab/edge-1/wherryd.log"
 	put machines/00000000000009 "$(jq -c ".network = \"$network\"" <<<"$record")"
 	expect "edge-1 serves a machine with the network $network" \
@@ -131,6 +131,10 @@ for network in "$free" "${service%.*}.$((${service##*.} - 3))/29" 172.16.0.0/12;
 	delete machines/00000000000009
 	sleep 0.5
 done
+put machines/00000000000009 "$(jq -c '.network = "172.16.0.0/12"' <<<"$record")"
+expect "edge-1 reads a machine with the whole pool as its network" \
+	eventually 5 logged edge-1 'catalog-record-skipped key=machines/00000000000009'
+delete machines/00000000000009
 kill "$known"
 wait "$known" || fail "a known flow lost datagrams to what the catalog said: $(cat "$work/known.out")"
 expect "the app serves no more" probe "$addr:5000" 100
