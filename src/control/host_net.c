@@ -253,8 +253,8 @@ static int set_routes(const struct host_net_options *options, struct err *err)
  * NAT for what machines send of their own; and what may come to them: the kernel routes answers
  * into a machine, and what the machines of this host say to each other's primary addresses. All
  * else comes by the data plane, which does not meet these rules. Service addresses (the fourth of
- * each network) are the data plane's alone, for programs of the host, too. Refused, not dropped:
- * who sends it is told.
+ * each network) are the data plane's alone, for programs of the host, too. What the operator leads
+ * to a machine by a rule of their own goes there. Refused, not dropped: who sends it is told.
  *
  * In the form in which nft 1.0 lists it. An nft that lists it in another form only costs a
  * transaction more at each call.
@@ -273,6 +273,7 @@ static void add_table(struct buf *out, const struct prefix *machine_pool)
 		"\n"
 		"\tchain forward {\n"
 		"\t\ttype filter hook forward priority filter; policy accept;\n"
+		"\t\toifname \"wm-*\" ct status dnat accept\n"
 		"\t\tiifname != \"wm-*\" oifname \"wm-*\" ip daddr %s ct state new reject with "
 		"icmp "
 		"admin-prohibited\n"
