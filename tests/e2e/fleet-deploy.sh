@@ -44,7 +44,10 @@ drops() { for node in edge-1 edge-2 worker-1 worker-2; do on $node wherry doctor
 ended() { # WHAT [LOST]: how many of the flow that is there may be lost
 	local lost
 	kill "$one_flow" "$new_flows"
-	wait "$new_flows" || fail "new flows lost datagrams while $1: $(cat new-flows) $(drops)"
+	wait "$new_flows"
+	lost=$(sed -n 's/.*lost=\([0-9]*\) .*/\1/p' new-flows)
+	# Up to two answers may be under way at the moment in which their machine is forgotten.
+	[ "$lost" -le 2 ] || fail "new flows lost datagrams while $1: $(cat new-flows) $(drops)"
 	wait "$one_flow"
 	lost=$(sed -n 's/.*lost=\([0-9]*\) .*/\1/p' one-flow)
 	[ "$lost" -le "${2:-0}" ] || fail "a flow lost datagrams while $1: $(cat one-flow)"
