@@ -187,11 +187,18 @@ static void open_fabric(struct bench *bench)
 	static char names[MACHINES][16];
 	const char *ids[MACHINES];
 	const struct fabric_options options = {.bpf_dir = BPF_DIR};
+	/* As wherryd tells it: the host's addresses, the public and the machine pool. */
+	const struct addr own[] = {addr_of(0xc0000201), addr_of(0x0a400001)};
+	const struct prefix ours[] = {{addr_of(0xac100000), 12}, {addr_of(0xcb007100), 24}};
 	const struct fabric_mesh mesh = {
 		.ifindex = bench->mesh_ifindex,
 		.is_ethernet = true,
 		.addr = addr_of(0xc0000201),
 		.mtu_bytes = 1500,
+		.own = own,
+		.own_count = 2,
+		.ours = ours,
+		.ours_count = 2,
 	};
 	struct err err = {};
 
