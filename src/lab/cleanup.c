@@ -9,11 +9,13 @@
 #include "lab/cleanup.h"
 
 #include "base/err.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "lab/node.h"
 #include "lab/paths.h"
 #include "lab/process.h"
 #include "machine/machine.h"
+#include "mesh/resizer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -62,15 +64,32 @@ void cleanup_find_machines(const char *lab, const char *node, struct ns_set *set
 	for_each_machine(lab_state_path(lab, node, "lib/machines", path), add_namespace, set);
 }
 
+static void unbind_path(const char *path)
+{
+	while (umount2(path, MNT_DETACH) == 0)
+		;
+	unlink(path);
+}
+
 static void unbind(void *arg, const char *id)
 {
 	char path[64];
 
 	(void)arg;
 	netns_path(id, path);
-	while (umount2(path, MNT_DETACH) == 0)
-		;
-	unlink(path);
+	unbind_path(path);
+}
+
+/* The namespace that a host of a fleet makes beside its own, whose number it is called by. */
+static void unbind_resizer(const char *lab, const char *node)
+{
+	char path[PATH_MAX];
+	_free_ char *text = NULL;
+
+	if (file_read(lab_node_path(lab, node, ".net", path), 64, &text, NULL, NULL) < 0)
+		return;
+	snprintf(path, sizeof(path), "/run/netns/" RESIZER_NETNS "-%llx", strtoull(text, NULL, 10));
+	unbind_path(path);
 }
 
 void cleanup_unbind_machines(const char *lab, const char *node)
@@ -78,6 +97,7 @@ void cleanup_unbind_machines(const char *lab, const char *node)
 	char path[PATH_MAX];
 
 	for_each_machine(lab_state_path(lab, node, "lib/machines", path), unbind, NULL);
+	unbind_resizer(lab, node);
 }
 
 struct removal {
