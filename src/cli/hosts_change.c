@@ -118,33 +118,32 @@ int hosts_drain_command(struct cli *cli)
 	return CLI_OK;
 }
 
-int hosts_undrain_command(struct cli *cli)
+/* Prints the host, or "NAME " and the line that @field of it completes; "" for none. */
+static int change_host(struct cli *cli, const char *change, const char *said, const char *field)
 {
-	_free_ char *path = api_path("/v1/hosts/%s/undrain", args_positional(&cli->args, 0));
+	_free_ char *path = api_path("/v1/hosts/%s", args_positional(&cli->args, 0));
+	_cleanup_(buf_clear) struct buf whole = {};
 	json_auto_t *host = NULL;
-	int r = daemon_call(cli, "POST", path, NULL, &host);
+	int r;
 
+	buf_addf(&whole, "%s/%s", path, change);
+	r = daemon_call(cli, "POST", whole.data, NULL, &host);
 	if (r != CLI_OK)
 		return r;
 	if (cli->is_json)
 		return cli_print_json(host);
-	printf("%s takes machines and flows again\n", field_text(host, "name"));
+	printf("%s %s%s\n", field_text(host, "name"), said, *field ? field_text(host, field) : "");
 	return CLI_OK;
+}
+
+int hosts_undrain_command(struct cli *cli)
+{
+	return change_host(cli, "undrain", "takes machines and flows again", "");
 }
 
 int hosts_rotate_key_command(struct cli *cli)
 {
-	_free_ char *path = api_path("/v1/hosts/%s/rotate-key", args_positional(&cli->args, 0));
-	json_auto_t *host = NULL;
-	int r = daemon_call(cli, "POST", path, NULL, &host);
-
-	if (r != CLI_OK)
-		return r;
-	if (cli->is_json)
-		return cli_print_json(host);
-	printf("%s has the public key %s now\n", field_text(host, "name"),
-		field_text(host, "public_key"));
-	return CLI_OK;
+	return change_host(cli, "rotate-key", "now has the public key ", "public_key");
 }
 
 int hosts_remove_command(struct cli *cli)

@@ -19,6 +19,7 @@
  *   public.c     the public interface, and the host's network around it
  *   serve.c      services, groups and machines into the fabric
  *   rollout.c    deploy, scale, run, attach: new machines up, then old ones out
+ *   behind.c     telling edges that they missed a change
  *   held.c       machines that such a one left behind
  *   views.c      the documents of the API
  *   drains.c     machines away from hosts that are to be left, or are lost
