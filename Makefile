@@ -90,7 +90,8 @@ $(unit_tests): $(BUILD)/%: $(BUILD)/%.o $(lib)
 unit-tests: $(unit_tests)
 
 # Tests of the BPF programs: tests/bpf/CONCEPT.c, each a cmocka program that needs root.
-bpf_helpers := $(BUILD)/tests/bpf/harness.o $(BUILD)/tests/bpf/frames.o
+bpf_helpers := $(BUILD)/tests/bpf/harness.o $(BUILD)/tests/bpf/frames.o \
+	$(BUILD)/tests/bpf/crossing.o
 bpf_tests   := $(filter-out $(bpf_helpers:.o=),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/*.c)))
 
 $(bpf_tests): $(BUILD)/%: $(BUILD)/%.o $(bpf_helpers) $(lib)

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define TCX_INGRESS 46
-
 /* A daemon that was killed and started again. */
 static void restart(void)
 {
@@ -30,33 +28,6 @@ static unsigned int receiver_of(uint16_t client_port, uint16_t port)
 	struct outcome outcome = lab_client_sends(client_port, port);
 
 	return outcome.verdict == TCX_REDIRECT ? lab_receiver(&outcome) : 0;
-}
-
-static uint32_t filters_on(unsigned int ifindex)
-{
-	char name[IF_NAMESIZE], command[128], answer[16] = "";
-	FILE *pipe;
-
-	assert_non_null(if_indextoname(ifindex, name));
-	snprintf(command, sizeof(command), "tc filter show dev %s ingress | grep -c wherry_", name);
-	pipe = popen(command, "r");
-	assert_non_null(pipe);
-	assert_non_null(fgets(answer, sizeof(answer), pipe));
-	pclose(pipe);
-	return (uint32_t)atoi(answer);
-}
-
-/* Either way of attaching. Kernels before 6.6 do not know the question for tcx. */
-static uint32_t programs_on(unsigned int ifindex)
-{
-	uint32_t ids[8], count = ARRAY_LEN(ids), flags = 0;
-	int r = bpf_prog_query((int)ifindex, TCX_INGRESS, 0, &flags, ids, &count);
-
-	if (r == -EINVAL)
-		count = 0;
-	else
-		assert_int_equal(r, 0);
-	return count + filters_on(ifindex);
 }
 
 static const uint32_t orphan = 4000;
@@ -115,11 +86,11 @@ static void each_interface_has_one_program_after_any_number_of_starts(void **sta
 		lab_machine_set(1);
 		if (fabric_attach_edge(lab.fabric, lab.up_ifindex, &err) < 0)
 			fail_msg("%s", err.text);
-		assert_int_equal(programs_on(lab.up_ifindex), 1);
-		assert_int_equal(programs_on(lab.machines[1].ifindex), 1);
+		assert_int_equal(lab_programs_on(lab.up_ifindex), 1);
+		assert_int_equal(lab_programs_on(lab.machines[1].ifindex), 1);
 	}
 	assert_int_equal(fabric_machine_remove(lab.fabric, lab.machines[1].id, NULL), 0);
-	assert_int_equal(programs_on(lab.machines[1].ifindex), 0);
+	assert_int_equal(lab_programs_on(lab.machines[1].ifindex), 0);
 }
 
 static void former_machines_outlive_the_daemon(void **state)
@@ -395,8 +366,8 @@ static void removing_ends_everything_and_may_be_repeated(void **state)
 		if (fabric_remove(BPF_DIR, &err) < 0)
 			fail_msg("%s", err.text);
 	assert_int_equal(stat(BPF_DIR, &st), -1);
-	assert_int_equal(programs_on(lab.up_ifindex), 0);
-	assert_int_equal(programs_on(lab.machines[1].ifindex), 0);
+	assert_int_equal(lab_programs_on(lab.up_ifindex), 0);
+	assert_int_equal(lab_programs_on(lab.machines[1].ifindex), 0);
 }
 
 /* Kernels before 6.6. No pin holds a filter: it must be found by its place and name. */
@@ -407,8 +378,8 @@ static void attach_both(bool is_clsact)
 	lab_machine_set(1);
 	assert_int_equal(fabric_attach_edge(lab.fabric, lab.up_ifindex, NULL), 0);
 	unsetenv("WHERRY_TC");
-	assert_int_equal(programs_on(lab.up_ifindex), 1);
-	assert_int_equal(programs_on(lab.machines[1].ifindex), 1);
+	assert_int_equal(lab_programs_on(lab.up_ifindex), 1);
+	assert_int_equal(lab_programs_on(lab.machines[1].ifindex), 1);
 	assert_int_equal(receiver_of(40000, PORT), 1);
 }
 
@@ -419,7 +390,7 @@ static void an_interface_has_one_program_when_the_way_of_attaching_changes(void 
 		attach_both(i & 1);
 		attach_both(i & 1); /* in place of itself */
 	}
-	assert_int_equal(filters_on(lab.up_ifindex), 1);
+	assert_int_equal(lab_filters_on(lab.up_ifindex), 1);
 }
 
 static void a_machine_that_goes_takes_its_clsact_filter_along(void **state)
@@ -428,8 +399,8 @@ static void a_machine_that_goes_takes_its_clsact_filter_along(void **state)
 	attach_both(true);
 	restart();
 	assert_int_equal(fabric_machine_remove(lab.fabric, lab.machines[1].id, NULL), 0);
-	assert_int_equal(programs_on(lab.machines[1].ifindex), 0);
-	assert_int_equal(programs_on(lab.up_ifindex), 1);
+	assert_int_equal(lab_programs_on(lab.machines[1].ifindex), 0);
+	assert_int_equal(lab_programs_on(lab.up_ifindex), 1);
 }
 
 static void removing_takes_clsact_filters_away_too(void **state)
@@ -437,8 +408,8 @@ static void removing_takes_clsact_filters_away_too(void **state)
 	(void)state;
 	attach_both(true);
 	assert_int_equal(fabric_remove(BPF_DIR, NULL), 0);
-	assert_int_equal(programs_on(lab.up_ifindex), 0);
-	assert_int_equal(programs_on(lab.machines[1].ifindex), 0);
+	assert_int_equal(lab_programs_on(lab.up_ifindex), 0);
+	assert_int_equal(lab_programs_on(lab.machines[1].ifindex), 0);
 	restart();
 }
 

@@ -12,8 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TCX_INGRESS 46
-
 static void restart(void)
 {
 	const struct fabric_options options = {.bpf_dir = BPF_DIR, .max_flows = 4096};
@@ -23,28 +21,6 @@ static void restart(void)
 	lab.fabric = NULL;
 	if (fabric_open(&lab.fabric, &options, &err) < 0)
 		fail_msg("%s", err.text);
-}
-
-static uint32_t filters_on(unsigned int ifindex)
-{
-	char name[IF_NAMESIZE], command[128], answer[16] = "";
-	FILE *pipe;
-
-	assert_non_null(if_indextoname(ifindex, name));
-	snprintf(command, sizeof(command), "tc filter show dev %s ingress | grep -c wherry_", name);
-	pipe = popen(command, "r");
-	assert_non_null(pipe);
-	assert_non_null(fgets(answer, sizeof(answer), pipe));
-	pclose(pipe);
-	return (uint32_t)atoi(answer);
-}
-
-static uint32_t programs_on(unsigned int ifindex)
-{
-	uint32_t ids[8], count = ARRAY_LEN(ids), flags = 0;
-	int r = bpf_prog_query((int)ifindex, TCX_INGRESS, 0, &flags, ids, &count);
-
-	return (r < 0 ? 0 : count) + filters_on(ifindex);
 }
 
 static size_t entries_of(enum fabric_map map)
@@ -160,9 +136,9 @@ static void hosts_are_these_and_no_others(void **state)
 
 static void check_mesh_programs(unsigned int count)
 {
-	assert_int_equal(programs_on(lab.mesh_ifindex), count);
-	assert_int_equal(programs_on(lab.whole_ifindex), count);
-	assert_int_equal(programs_on(lab.pieces_ifindex), count);
+	assert_int_equal(lab_programs_on(lab.mesh_ifindex), count);
+	assert_int_equal(lab_programs_on(lab.whole_ifindex), count);
+	assert_int_equal(lab_programs_on(lab.pieces_ifindex), count);
 }
 
 static void the_mesh_has_its_programs_once_after_any_number_of_starts(void **state)
@@ -187,7 +163,7 @@ static void the_mesh_s_programs_are_filters_where_the_kernel_has_no_tcx(void **s
 		lab_fleet(0);
 		unsetenv("WHERRY_TC");
 		check_mesh_programs(1);
-		assert_int_equal(filters_on(lab.mesh_ifindex), 1);
+		assert_int_equal(lab_filters_on(lab.mesh_ifindex), 1);
 		lab_fleet(0);
 		check_mesh_programs(1);
 	}
@@ -206,9 +182,9 @@ static void a_mesh_on_another_device_leaves_the_first(void **state)
 	lab_fleet(0);
 	assert_int_equal(fabric_set_mesh(lab.fabric, &mesh, NULL), 0);
 	check_mesh_programs(0);
-	assert_int_equal(programs_on(lab.up_ifindex), 1);
+	assert_int_equal(lab_programs_on(lab.up_ifindex), 1);
 	assert_int_equal(fabric_set_mesh(lab.fabric, NULL, NULL), 0);
-	assert_int_equal(programs_on(lab.up_ifindex), 0);
+	assert_int_equal(lab_programs_on(lab.up_ifindex), 0);
 }
 
 /* Underlay plain: clients come in by the same interface. */
@@ -226,9 +202,9 @@ static void the_mesh_does_not_take_the_edge_s_program_along(void **state)
 		assert_int_equal(fabric_attach_edge(lab.fabric, lab.up_ifindex, NULL), 0);
 		if (i == 1)
 			assert_int_equal(fabric_set_mesh(lab.fabric, &mesh, NULL), 0);
-		assert_int_equal(programs_on(lab.up_ifindex), 1);
+		assert_int_equal(lab_programs_on(lab.up_ifindex), 1);
 		assert_int_equal(fabric_set_mesh(lab.fabric, NULL, NULL), 0);
-		assert_int_equal(programs_on(lab.up_ifindex), 1);
+		assert_int_equal(lab_programs_on(lab.up_ifindex), 1);
 	}
 }
 

@@ -93,7 +93,8 @@ static void one_that_is_asked_gives_back_what_it_does_not_know(void **state)
 	const struct frame expected = frame_minimal(&next, lab.machines[1].primary, EDGE_B);
 	struct outcome outcome = arrives(CLIENT_PORT, EDGE_B, lab.machines[1].primary);
 
-	/* Its own table says that the flow is its: of that, an edge of another region knows more. */
+	/* Its own table says that the flow is its: of that, an edge of another region knows more.
+	 */
 	(void)state;
 	assert_sent_as(outcome, expected, WHERRY_RETURNED);
 	outcome = arrives(CLIENT_PORT, EDGE_B, lab.machines[1].service);

@@ -438,3 +438,32 @@ void lab_check(const struct outcome *outcome, int verdict, enum wherry_verdict c
 		_assert_memory_equal(
 			outcome->out.bytes, outcome->in.bytes, outcome->in.len, file, line);
 }
+
+uint32_t lab_filters_on(unsigned int ifindex)
+{
+	char name[IF_NAMESIZE], command[128], answer[16] = "";
+	FILE *pipe;
+
+	assert_non_null(if_indextoname(ifindex, name));
+	snprintf(command, sizeof(command), "tc filter show dev %s ingress | grep -c wherry_", name);
+	pipe = popen(command, "r");
+	assert_non_null(pipe);
+	assert_non_null(fgets(answer, sizeof(answer), pipe));
+	pclose(pipe);
+	return (uint32_t)atoi(answer);
+}
+
+#define TCX_INGRESS 46 /* BPF_TCX_INGRESS; Debian 12's headers end before it */
+
+/* Kernels before 6.6 do not know the question for tcx. */
+uint32_t lab_programs_on(unsigned int ifindex)
+{
+	uint32_t ids[8], count = ARRAY_LEN(ids), flags = 0;
+	int r = bpf_prog_query((int)ifindex, TCX_INGRESS, 0, &flags, ids, &count);
+
+	if (r == -EINVAL)
+		count = 0;
+	else
+		assert_int_equal(r, 0);
+	return count + lab_filters_on(ifindex);
+}

@@ -142,3 +142,9 @@ void lab_check_sent(const struct outcome *outcome, const struct frame *expected,
 #define assert_sent_as(o, expected, why) lab_check_sent(&(o), &(expected), why, __FILE__, __LINE__)
 #define assert_addr_equal(a, b)		 assert_int_equal(a, b)
 #define TEST(name)			 cmocka_unit_test_setup(name, lab_reset)
+
+/* How many of our clsact filters are on the ingress of the interface. */
+uint32_t lab_filters_on(unsigned int ifindex);
+
+/* How many programs are attached to the ingress of the interface, either way. */
+uint32_t lab_programs_on(unsigned int ifindex);
