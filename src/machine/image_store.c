@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/run.h"
+#include "machine/podman.h"
 #include "machine/podman_host.h"
 
 #include <errno.h>
@@ -28,32 +29,16 @@ static char *fetched_name(const char *id, char name[static NAME_MAX_BYTES])
 
 int image_store_find(const char *name, char id[static IMAGE_ID_LEN], struct err *err)
 {
-	_cleanup_(argv_clear) struct argv argv = {};
-	_cleanup_(run_result_clear) struct run_result result = {};
-	int r;
+	_free_ char *found = NULL;
+	int r = podman_image_inspect(name, "{{.Id}}", &found, err);
 
-	podman_host_command(&argv);
-	argv_add(&argv, "image");
-	argv_add(&argv, "inspect");
-	argv_add(&argv, "--format={{.Id}}");
-	argv_add(&argv, "--");
-	argv_add(&argv, name);
-	r = run_program(argv_items(&argv), NULL, TIMEOUT_MS, &result, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
-	if (!WIFEXITED(result.status) || WEXITSTATUS(result.status) != 0) {
-		result.errors[strcspn(result.errors, "\n")] = '\0';
-		if (strstr(result.errors, "image not known"))
-			return 1;
-		return err_set(
-			err, -EIO, "podman cannot inspect the image %s: %s", name, result.errors);
-	}
-	result.output[strcspn(result.output, "\n")] = '\0';
-	if (!image_id_is_valid(result.output))
+	if (!image_id_is_valid(found))
 		return err_set(err, -EIO,
 			"podman gives the image %s the ID \"%.100s\", which is not clear", name,
-			result.output);
-	memcpy(id, result.output, IMAGE_ID_LEN);
+			found);
+	memcpy(id, found, IMAGE_ID_LEN);
 	return 0;
 }
 

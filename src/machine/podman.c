@@ -453,7 +453,7 @@ int podman_start(const struct machine_spec *spec, struct machine_run *out, struc
 	return r;
 }
 
-int machine_image_exists(const char *image, char **digest, struct err *err)
+int podman_image_inspect(const char *image, const char *format, char **out, struct err *err)
 {
 	_cleanup_(argv_clear) struct argv argv = {};
 	_cleanup_(run_result_clear) struct run_result result = {};
@@ -462,7 +462,7 @@ int machine_image_exists(const char *image, char **digest, struct err *err)
 	podman_host_command(&argv);
 	argv_add(&argv, "image");
 	argv_add(&argv, "inspect");
-	argv_add(&argv, "--format={{.Digest}}");
+	argv_addf(&argv, "--format=%s", format);
 	argv_add(&argv, "--");
 	argv_add(&argv, image);
 	r = run(&argv, &result, err);
@@ -474,9 +474,14 @@ int machine_image_exists(const char *image, char **digest, struct err *err)
 		return err_set(err, -EIO, "podman cannot inspect the image %s: %s", image,
 			reason(result.errors));
 	}
-	if (digest) {
+	if (out) {
 		result.output[strcspn(result.output, "\n")] = '\0';
-		*digest = take_ptr(result.output);
+		*out = take_ptr(result.output);
 	}
 	return 0;
+}
+
+int machine_image_exists(const char *image, char **digest, struct err *err)
+{
+	return podman_image_inspect(image, "{{.Digest}}", digest, err);
 }

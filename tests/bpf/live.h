@@ -222,7 +222,11 @@ static void set_mesh(struct fabric *fabric, int netns, const char *addr, const c
 		.pieces_ifindex = interface(netns, "wr-pieces"),
 		.resizer_addr = address(RESIZER),
 	};
-	const struct fabric_host host = {address(other), netns == WORKER_NS, netns == EDGE_NS};
+	const struct fabric_host host = {
+		.mesh_addr = address(other),
+		.is_edge = netns == WORKER_NS,
+		.is_worker = netns == EDGE_NS,
+	};
 	struct err err = {};
 
 	if (fabric_set_mesh(fabric, &mesh, &err) < 0 ||

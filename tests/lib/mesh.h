@@ -166,13 +166,14 @@ static inline char *node_output(const struct node *node, const char *format, ...
 static inline void node_new(struct node *node, int number)
 {
 	char text[64], command[256];
-	static int serial;
+	static unsigned int serial;
 	int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	*node = (struct node){.number = number, .netns = netns_call(own, open_new_netns, NULL)};
 	close(own);
 	assert_true(node->netns >= 0);
-	snprintf(node->device, sizeof(node->device), "wtm%d-%d", getpid() % 100000, ++serial);
+	snprintf(node->device, sizeof(node->device), "wtm%u-%u", (unsigned int)getpid() % 100000u,
+		++serial % 1000u);
 	snprintf(node->key_path, sizeof(node->key_path), "%s/key%d", mesh_fixture_dir, number);
 	snprintf(command, sizeof(command),
 		"ip link del p%d 2>/dev/null; ip link add p%d type veth peer name eth0 netns "

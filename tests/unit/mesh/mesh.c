@@ -171,7 +171,7 @@ static void a_second_reconcile_writes_nothing(void **state)
 	open_pair(nodes);
 	expect_ping(&nodes[0], "10.64.0.2");
 	assert_int_equal(peers_of(&nodes[0], &before), 0);
-	truncate(log_path, 0);
+	assert_int_equal(truncate(log_path, 0), 0);
 	node_know(&nodes[0], &nodes[1]);
 	assert_int_equal(node_repair(&nodes[0]), 0);
 	mesh_close(nodes[0].mesh);
@@ -644,7 +644,7 @@ static void plain_routes_go_by_way_of_the_hosts_themselves(void **state)
 	expect_ping(&nodes[0], "172.18.0.9");
 	assert_string_equal(
 		node_output(&nodes[0], "cat /proc/sys/net/ipv4/conf/eth0/accept_local"), "1\n");
-	truncate(log_path, 0);
+	assert_int_equal(truncate(log_path, 0), 0);
 	assert_int_equal(node_repair(&nodes[0]), 0);
 	assert_false(was_logged("-batch"));
 	/* Behind a router nobody would know the prefix: told, and the others are set. */
