@@ -117,6 +117,8 @@ void fleet_collect_pools(struct control *control)
 			add_pools(control, record->pools, record->pool_count);
 	}
 	add_pools(control, control->pools, control->pool_count);
+	/* A worker that was told of them need not have heard of an edge. */
+	add_pools(control, control->config.public_pools, control->config.public_pool_count);
 }
 
 /* The mesh */
